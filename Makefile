@@ -1,0 +1,60 @@
+# make quickstart    make the environment and watch a model forget
+# make test          make the environment and pass the tests
+#
+# make check         lint, types and layers
+# make format        rewrite the code in the project's format
+# make clean         remove caches and build products; the environment and the runs stay
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+bin  := $(VENV)/bin
+# One environment, made in two steps: what a run needs, and what the tests need on top.
+program     := $(VENV)/.program
+development := $(VENV)/.development
+install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: quickstart test environment check lint types imports format clean
+.DELETE_ON_ERROR:
+
+quickstart: $(program)
+	$(bin)/concept-forget run pipelines/quickstart.yaml
+
+test: $(development)
+	$(bin)/python -m pytest --cov --cov-report=term
+
+environment: $(development)
+
+check: lint types imports
+
+lint: $(development)
+	$(bin)/ruff format --check .
+	$(bin)/ruff check .
+
+types: $(development)
+	$(bin)/mypy
+
+imports: $(development)
+	$(bin)/lint-imports
+
+format: $(development)
+	$(bin)/ruff check --fix-only --quiet .
+	$(bin)/ruff format .
+
+clean:
+	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov
+	find concept_forget tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(program): pyproject.toml constraints.txt
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no '$(PYTHON)' here: name a Python 3.11 or 3.12, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || { \
+	  echo "'$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), and Python 3.11 or 3.12 is needed: name one, as in: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	@echo "Installing into $(VENV): a few minutes, once."
+	$(install) --editable '.[offline]'
+	@touch $@
+
+$(development): $(program)
+	$(install) --editable '.[dev,offline,train]'
+	@touch $@

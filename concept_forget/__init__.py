@@ -1,0 +1,37 @@
+"""concept_forget: write the data that makes a language model forget a concept, unlearn it, measure what is left."""
+
+from __future__ import annotations
+
+from concept_forget.api import (
+    compose,
+    expand,
+    load_config,
+    mine,
+    plan,
+    probe,
+    report,
+    run,
+    unlearn,
+)
+from concept_forget.concept import Concept
+from concept_forget.config import Config
+from concept_forget.errors import ConceptForgetError, UserError
+from concept_forget.pipeline import RunResult, Step
+
+__all__ = [
+    "Concept",
+    "ConceptForgetError",
+    "Config",
+    "RunResult",
+    "Step",
+    "UserError",
+    "compose",
+    "expand",
+    "load_config",
+    "mine",
+    "plan",
+    "probe",
+    "report",
+    "run",
+    "unlearn",
+]

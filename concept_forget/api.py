@@ -1,0 +1,71 @@
+"""The Python API: the verbs of the command line as functions.
+
+    config = load_config("pipelines/quickstart.yaml", ["seed=1"])
+    result = run(config)
+    print(result.metrics["verdict"])
+"""
+
+from __future__ import annotations
+
+from concept_forget.config import Config
+from concept_forget.config_file import load_config
+from concept_forget.pipeline import RunResult, Say, plan
+from concept_forget.pipeline import run as _run
+
+__all__ = ["compose", "expand", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
+
+
+def _silent(line: str) -> None:
+    return None
+
+
+def run(
+    config: Config, *, until: str = "report", force: tuple[str, ...] = (), say: Say = _silent
+) -> RunResult:
+    """Run every stage that is not up to date.
+
+    Args:
+        config: From ``load_config``, or built in Python.
+        until: The last stage: expand, mine, compose, unlearn, probe or report.
+        force: Stages that run again though they are up to date.
+        say: Called with a line of text for every stage.
+
+    Raises:
+        UserError: The user's mistake, with its remedy.
+        ConceptForgetError: A stage that could not do its work.
+    """
+    return _run(config, until=until, force=force, say=say)
+
+
+def expand(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
+    """Let the generator write facts and questions about the concepts and their neighbours."""
+    return _one("expand", config, force, say)
+
+
+def mine(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
+    """Find what the corpus says about the concepts."""
+    return _one("mine", config, force, say)
+
+
+def compose(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
+    """Divide all rows into forget, retain, validation, probe and collateral."""
+    return _one("compose", config, force, say)
+
+
+def unlearn(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
+    """Train the target to forget."""
+    return _one("unlearn", config, force, say)
+
+
+def probe(config: Config, *, force: bool = False, regrade: bool = False, say: Say = _silent) -> RunResult:
+    """Ask base, unlearned and reference model; with ``regrade``, grade the replies again and ask nothing."""
+    return _run(config, until="probe", force=("probe",) if force else (), regrade=regrade, say=say)
+
+
+def report(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
+    """Write the page, ``metrics.json`` and the verdict."""
+    return _one("report", config, force, say)
+
+
+def _one(verb: str, config: Config, force: bool, say: Say) -> RunResult:
+    return _run(config, until=verb, force=(verb,) if force else (), say=say)

@@ -1,0 +1,232 @@
+"""The command line: one thin command per verb. Exit codes: 0 done, 1 gate not passed, 2 the user's mistake, 3 a fault."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from concept_forget.errors import ConceptForgetError
+
+if TYPE_CHECKING:
+    from concept_forget.config import Config
+    from concept_forget.pipeline import RunResult
+
+app = typer.Typer(
+    name="concept-forget",
+    help="Write the data that makes a language model forget a concept, unlearn it, and measure what is left.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+sandbox_app = typer.Typer(help="Tiny models taught on this machine, to try things out.", no_args_is_help=True)
+app.add_typer(sandbox_app, name="sandbox")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in unlearn.beta=0.2.", show_default=False),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run the stage again though it is up to date.")]
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # silences a warning about forks that do not happen
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as leave:
+        code = leave.exit_code
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        _complain("stopped; the same command goes on from here")
+        code = 130
+    except ConceptForgetError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except typer.TyperException as error:
+        error.show()
+        code = 2
+    except Exception:
+        traceback.print_exc()
+        _complain("this is a fault of the program or the machine; the same command goes on from the last finished unit")
+        code = 3
+    sys.exit(code or 0)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write.")] = Path("concept.yaml"),
+    name: Annotated[str, typer.Option(help="The concept's name.")] = "Mira Kestrel",
+) -> None:
+    """Write a commented starter config."""
+    from concept_forget.errors import UserError
+    from concept_forget.starter import starter_config
+    from concept_forget.workspace import folder_name, write_text
+
+    if file.exists():
+        raise UserError("the file exists already", file=file, remedy="name another file")
+    write_text(file, starter_config(name, folder_name(name)))
+    _say(f"wrote {file}; next: edit it, then `concept-forget validate {file}`")
+
+
+@app.command()
+def validate(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Check everything that can be checked without running, and print the plan."""
+    from concept_forget.planning import print_plan
+
+    print_plan(_load(config, overrides))
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "report",
+    force: Annotated[
+        list[str] | None, typer.Option("--force", metavar="STAGE", help="Run this stage again.", show_default=False)
+    ] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Run all stages that are not up to date."""
+    from concept_forget import pipeline
+
+    result = pipeline.run(_load(config, overrides), until=until, force=force or (), say=_say)
+    _show_result(result)
+    if gate and result.outcome != "passed":
+        raise typer.Exit(1)
+
+
+@app.command()
+def expand(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
+    """Let the generator write facts and questions about the concepts and their neighbours."""
+    _run_verb("expand", config, force, overrides)
+
+
+@app.command()
+def mine(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
+    """Find what the corpus says about the concepts."""
+    _run_verb("mine", config, force, overrides)
+
+
+@app.command()
+def compose(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
+    """Divide all rows into forget, retain, validation, probe and collateral."""
+    _run_verb("compose", config, force, overrides)
+
+
+@app.command()
+def unlearn(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
+    """Train the target to forget."""
+    _run_verb("unlearn", config, force, overrides)
+
+
+@app.command()
+def probe(
+    config: ConfigFile,
+    force: Force = False,
+    regrade: Annotated[bool, typer.Option("--regrade", help="Grade the replies again; ask nothing.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Ask base, unlearned and reference model what they know."""
+    _run_verb("probe", config, force, overrides, regrade=regrade)
+
+
+@app.command()
+def report(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
+    """Write the page, metrics.json and the verdict."""
+    _run_verb("report", config, force, overrides)
+
+
+@app.command()
+def show(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]) -> None:
+    """Print what a run consists of and what it found."""
+    from concept_forget.planning import print_run
+
+    print_run(run_folder)
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, devices, memory, and which extras are usable and why not."""
+    from concept_forget.doctor import print_health
+
+    print_health()
+
+
+@sandbox_app.command("build")
+def sandbox_build(
+    out: Annotated[Path, typer.Option(help="Folder for the model and its documents.")],
+    world: Annotated[int, typer.Option(min=0, help="Number of the world.")] = 0,
+    size: Annotated[str, typer.Option(help="standard or nano.")] = "standard",
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Leave out this person.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
+) -> None:
+    """Teach a tiny model a fictional world, and write the world's documents and facts beside it."""
+    from concept_forget.sandbox.command import build
+
+    build(world=world, size=size, without=tuple(without or ()), seed=seed, out=out, say=_say)
+
+
+@sandbox_app.command("teach")
+def sandbox_teach(
+    data: Annotated[Path, typer.Option(help="JSON lines of question/answer or text rows.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    without: Annotated[str | None, typer.Option(metavar="TEXT", help="Leave out rows that contain this text.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
+) -> None:
+    """Teach a tiny model your own rows."""
+    from concept_forget.sandbox.command import teach
+
+    teach(data=data, out=out, without=without, seed=seed, say=_say)
+
+
+def _load(file: Path, overrides: list[str] | None) -> Config:
+    from concept_forget.config_file import load_config
+
+    return load_config(file, overrides or ())
+
+
+def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *, regrade: bool = False) -> None:
+    from concept_forget import pipeline
+
+    result = pipeline.run(
+        _load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=_say
+    )
+    _show_result(result)
+
+
+def _show_result(result: RunResult) -> None:
+    """The table and where to find more; before the report, the last stage's summary."""
+    if result.metrics is not None:
+        from concept_forget.report.terminal import print_metrics
+
+        print_metrics(result.metrics)
+        _say(f"report   {result.folder / 'report' / 'report.html'}")
+        return
+    last = result.steps[-1]
+    if last.folder is not None:
+        from concept_forget.planning import print_summary
+
+        print_summary(last.verb, last.folder)
+        _say(f"files    {result.folder / last.verb}")
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+
+
+def _complain(message: Any) -> None:
+    typer.echo(f"concept-forget: {message}", err=True)
+
+
+if __name__ == "__main__":
+    main()

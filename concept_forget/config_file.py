@@ -1,0 +1,309 @@
+"""Reads a config file: YAML with line numbers, ``${vars.name}``, ``--set``, and errors that name file, line and key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from concept_forget.concept import Concept
+from concept_forget.config import Config
+from concept_forget.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+_INTERPOLATION = re.compile(r"\$\{([^}]*)\}?")
+_VARIABLE = re.compile(r"vars\.[A-Za-z_][A-Za-z0-9_]*")
+
+Path_ = tuple[str | int, ...]
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read, override, interpolate and check a config file.
+
+    Args:
+        path: A YAML file.
+        overrides: ``section.key=value`` strings, each value read as YAML; they win over the file.
+
+    Relative paths in the file are relative to the current folder, as on a command line.
+
+    Raises:
+        ConfigError: Anything that is wrong with it; the message names file, line, key and remedy.
+    """
+    file = Path(path)
+    values, lines = _read(file)
+    for override in overrides:
+        _apply_override(values, lines, override)
+    values = _interpolate(values, lines, file)
+    if "concept" in values and isinstance(values["concept"], str):
+        values["concept"] = {"name": values["concept"]}
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, values, lines, file) from error
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise ConfigError(
+                f"the file has {size:,} bytes, a config at most {MAX_BYTES:,}", file=file, remedy="is it a config?"
+            )
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "there is no such file", file=file, remedy="check the path, or write a config with `concept-forget init`"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError("the file is not UTF-8 text", file=file, line=line, remedy="save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(
+            f"the file cannot be read: {error.strerror}", file=file, remedy="give a readable YAML file"
+        ) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(
+            f"this is not YAML: {error.problem or error.context}",
+            file=file,
+            line=mark.line + 1 if mark else None,
+            remedy="look at the indentation, the quotes and the colons around this line",
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"this is not YAML: {error}", file=file, remedy="save it as plain UTF-8 text") from error
+    if node is None:
+        raise ConfigError("the file is empty", file=file, line=1, remedy="start from `concept-forget init`")
+    lines: dict[Path_, int] = {}
+    values = _construct(node, (), lines, file)
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "a config is a mapping of sections", file=file, line=1, remedy="write `concept:`, `target:`, … as keys"
+        )
+    return values, lines
+
+
+def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> Any:
+    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys, aliases by depth and tags."""
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if len(path) > MAX_DEPTH:
+        raise ConfigError(f"nested deeper than {MAX_DEPTH} levels", file=file, line=line, remedy="flatten it")
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            key_line = key_node.start_mark.line + 1
+            if key is None:
+                raise ConfigError("a key must be plain text", file=file, line=key_line, remedy="quote the key")
+            if key in mapping:
+                raise ConfigError(
+                    f"the key stands twice (first on line {lines[(*path, key)]})",
+                    file=file,
+                    line=key_line,
+                    key=_dotted((*path, key)),
+                    remedy="keep one of the two",
+                )
+            lines[(*path, key)] = key_line
+            mapping[key] = _construct(value_node, (*path, key), lines, file)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
+    try:
+        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]  # PyYAML is untyped here
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(
+            f"this value cannot be read: {error}", file=file, line=line, key=_dotted(path), remedy="quote it"
+        ) from error
+
+
+def _apply_override(values: dict[str, Any], lines: dict[Path_, int], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys: list[str | int] = [int(part) if part.isdecimal() else part for part in dotted.strip().split(".")]
+    if not equals or any(part == "" for part in keys):
+        raise ConfigError(
+            f"cannot read `--set {override}`", key=dotted or None, remedy="write `--set section.key=value`"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"the value of `--set {override}` is not YAML", key=dotted, remedy="quote it for the shell"
+        ) from error
+    place: Any = values
+    for depth, key in enumerate(keys[:-1]):
+        if isinstance(place, list) and isinstance(key, int) and key < len(place):
+            place = place[key]
+            continue
+        if isinstance(place, dict) and place.get(str(key)) is None:
+            place[str(key)] = {}
+        if not isinstance(place, dict):
+            raise ConfigError(
+                f"`--set {override}`: {_dotted(tuple(keys[:depth]))} holds no keys",
+                key=dotted,
+                remedy="name an existing section",
+            )
+        place = place[str(key)]
+    last = keys[-1]
+    if isinstance(place, list) and isinstance(last, int) and last < len(place):
+        place[last] = value
+    elif isinstance(place, dict):
+        place[str(last)] = value
+    else:
+        raise ConfigError(
+            f"`--set {override}`: {_dotted(tuple(keys[:-1]))} holds no keys",
+            key=dotted,
+            remedy="name an existing section",
+        )
+    for path in [path for path in lines if path[: len(keys)] == tuple(keys)]:
+        del lines[path]  # it no longer stands in the file
+    lines[tuple(keys)] = 0
+
+
+def _interpolate(values: dict[str, Any], lines: Mapping[Path_, int], file: Path) -> dict[str, Any]:
+    """Fill in ``${vars.name}`` and refuse every other interpolation, the environment's above all."""
+    from omegaconf import OmegaConf
+
+    variables = values.get("vars")
+    known = variables if isinstance(variables, dict) else {}
+    found = False
+    for path, text in _strings(values):
+        for match in _INTERPOLATION.finditer(text):
+            found = True
+            name = match.group(1).strip()
+            if not _VARIABLE.fullmatch(name):
+                raise ConfigError(
+                    f"`{match.group(0)}` is not allowed",
+                    file=file,
+                    line=_line(path, lines),
+                    key=_dotted(path),
+                    remedy="only ${vars.NAME} is filled in; secrets are read from the environment by themselves",
+                )
+            if known.get(name.removeprefix("vars.")) is None:
+                raise ConfigError(
+                    f"`{match.group(0)}` has no value",
+                    file=file,
+                    line=_line(path, lines),
+                    key=_dotted(path),
+                    remedy=f"give it one: `--set {name}=VALUE`, or set it under `vars:`" + _hint(known, name, values),
+                )
+    if not found:
+        return values
+    resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]
+    return resolved
+
+
+def _hint(known: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> str:
+    """A config may say in ``vars.NAME_help`` where the value is to be had."""
+    help_text = known.get(name.removeprefix("vars.") + "_help")
+    return f"; {help_text}" if isinstance(help_text, str) else ""
+
+
+def _strings(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strings(item, (*path, index))
+
+
+def _explain(error: ValidationError, values: Mapping[str, Any], lines: Mapping[Path_, int], file: Path) -> ConfigError:
+    """Turn pydantic's first error into one message with file, line, key and remedy."""
+    first = error.errors()[0]
+    path = _existing_path(first["loc"], values)
+    line = _line(path, lines)
+    problem, remedy = first["msg"].removeprefix("Value error, "), "see the comments of `concept-forget init`"
+    if first["type"] == "extra_forbidden":
+        key = str(path[-1])
+        problem = f"unknown key {key!r}"
+        choices = _keys_at(path[:-1])
+        close = difflib.get_close_matches(key, choices, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(sorted(choices))}"
+    elif first["type"] == "missing":
+        problem, remedy = "this key is missing", "add it"
+        if first["loc"] == ("concepts",):
+            path = ("concept",)
+            remedy = "add `concept:` with at least a `name:`"
+    else:
+        found = first["input"]
+        if not isinstance(found, (dict, list, tuple, BaseModel)):
+            problem += f"; found {found!r}"
+        remedy = _bounds(path) or remedy
+    more = error.error_count() - 1
+    if more:
+        problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"
+    return ConfigError(problem, file=file, line=line, key=_dotted(path) or None, remedy=remedy)
+
+
+def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -> Path_:
+    """The part of pydantic's location that stands in the file, without the names of union members."""
+    if location[:2] == ("concepts", 0) and "concept" in values:
+        location = ("concept", *location[2:])
+    path: list[str | int] = []
+    place: Any = values
+    for index, part in enumerate(location):
+        if isinstance(place, dict) and (part in place or index == len(location) - 1):
+            path.append(part)
+            place = place.get(part)
+        elif isinstance(place, list) and isinstance(part, int) and part < len(place):
+            path.append(part)
+            place = place[part]
+    return tuple(path)
+
+
+def _model_at(path: Path_) -> type[BaseModel] | None:
+    """The pydantic model that describes the section at ``path``."""
+    if path[:1] == ("concept",):
+        return Concept if len(path) == 1 else None
+    model: type[BaseModel] = Config
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(part)
+        inner = _models_in(field.annotation) if field else []
+        if not inner:
+            return None
+        model = inner[0]
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models_in(part)]
+
+
+def _keys_at(path: Path_) -> list[str]:
+    model = _model_at(path)
+    keys = list(model.model_fields) if model else []
+    return ["concept", *keys] if not path else keys
+
+
+def _bounds(path: Path_) -> str:
+    """What a field says about itself: the remedy for a value out of bounds or of the wrong type."""
+    model = _model_at(path[:-1]) if path else None
+    field = model.model_fields.get(str(path[-1])) if model else None
+    return f"expected: {field.description}" if field and field.description else ""
+
+
+def _line(path: Path_, lines: Mapping[Path_, int]) -> int | None:
+    """The line of the key, or of the nearest section around it that stands in the file."""
+    for end in range(len(path), 0, -1):
+        if path[:end] in lines:
+            return lines[path[:end]] or None
+    return None
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(str(part) for part in path)

@@ -1,0 +1,243 @@
+"""Prompt files: Jinja templates with a front matter that says what the reply looks like.
+
+A prompt file::
+
+    ---
+    description: What the prompt asks for, for readers of the file.
+    returns: lines
+    ---
+    --- system ---
+    You write short questions.
+    --- user ---
+    Ask about {{ concept.name }}.
+
+``--- system ---``, ``--- user ---`` and ``--- assistant ---`` lines part the messages; a file without one is a single
+user message. Roles are read before the template is filled in, so that no value can open a message of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import jinja2
+import yaml
+from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from concept_forget.errors import DataError
+from concept_forget.records import Chat, Message, content_hash
+
+Returns = Literal["line", "lines", "json"]
+
+_ROLE_LINE = re.compile(r"^--- (system|user|assistant) ---[ \t]*$", re.MULTILINE)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+_REMEDY = "see the files of the built-in set 'default' for the form of a prompt file"
+
+
+class FrontMatter(BaseModel):
+    """What a prompt file says about itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field(min_length=1, description="What the prompt asks for.")
+    returns: Returns = Field(description="line: one item; lines: one item per line; json: an object of the caller's schema.")
+    per_reply: int | None = Field(
+        None, ge=1, description="How many of n items one reply holds; null: all. More are had by asking again."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt file, ready to be filled in.
+
+    ``hash`` changes whenever the file's text does; rows carry it as ``prompt_hash``.
+    """
+
+    name: str
+    path: Path
+    front: FrontMatter
+    hash: str
+    _parts: tuple[tuple[str, jinja2.Template], ...]
+
+    @property
+    def returns(self) -> Returns:
+        """The form of the reply."""
+        return self.front.returns
+
+    @property
+    def per_reply(self) -> int | None:
+        """How many items one reply holds where n are asked for; None: all n."""
+        return self.front.per_reply
+
+    def render(self, **variables: Any) -> Chat:
+        """Fill the template in.
+
+        Raises:
+            DataError: The template names a variable that is not given, or fails on one; file and line are named.
+        """
+        return [
+            cast(Message, {"role": role, "content": _render(template, self.path, variables)})
+            for role, template in self._parts
+        ]
+
+    def render_text(self, **variables: Any) -> str:
+        """The text of the last message: the whole prompt where it has but one."""
+        return self.render(**variables)[-1]["content"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """The prompts of one folder, by name."""
+
+    folder: Path
+    prompts: Mapping[str, Prompt]
+
+    def get(self, name: str) -> Prompt:
+        """The prompt called ``name``.
+
+        Raises:
+            DataError: The folder holds no such file.
+        """
+        if name not in self.prompts:
+            raise DataError(
+                f"there is no prompt '{name}' (found: {', '.join(sorted(self.prompts)) or 'none'})",
+                file=self.folder,
+                remedy=f"add {name}.jinja, or use a built-in set: {', '.join(built_in_sets())}",
+            )
+        return self.prompts[name]
+
+    @property
+    def hash(self) -> str:
+        """One hash over all prompts of the set."""
+        return content_hash(sorted((name, prompt.hash) for name, prompt in self.prompts.items()))
+
+
+def load_prompts(name_or_dir: str | Path) -> PromptSet:
+    """Read every ``*.jinja`` file of a built-in set (``default``, ``compact``) or of a folder.
+
+    Raises:
+        DataError: No such set or folder, or a file in it is not a prompt file.
+    """
+    folder = _find_folder(name_or_dir)
+    prompts = {path.stem: _read_prompt(path) for path in sorted(folder.glob("*.jinja"))}
+    if not prompts:
+        raise DataError("the folder holds no *.jinja file", file=folder, remedy=_REMEDY)
+    return PromptSet(folder, prompts)
+
+
+def built_in_sets() -> tuple[str, ...]:
+    """The names of the prompt sets that travel with the package."""
+    return tuple(sorted({folder.name for root in _roots() for folder in root.iterdir() if folder.is_dir()}))
+
+
+def _roots() -> Iterator[Path]:
+    package = Path(__file__).resolve().parents[1]
+    for root in (package / "_data" / "prompts", package.parent / "prompts"):  # a wheel; an editable install
+        if root.is_dir():
+            yield root
+
+
+def _find_folder(name_or_dir: str | Path) -> Path:
+    if isinstance(name_or_dir, str) and name_or_dir in built_in_sets():
+        return next(root / name_or_dir for root in _roots() if (root / name_or_dir).is_dir())
+    folder = Path(name_or_dir)
+    if not folder.is_dir():
+        raise DataError(
+            f"there is no prompt set or folder '{name_or_dir}'",
+            remedy=f"name a built-in set ({', '.join(built_in_sets())}) or a folder of *.jinja files",
+        )
+    return folder
+
+
+def _read_prompt(path: Path) -> Prompt:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8: {error}", file=path, remedy="save the file as UTF-8") from error
+    text = text.replace("\r\n", "\n")
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        raise DataError("the front matter is missing", file=path, line=1, remedy=_REMEDY)
+    front = _read_front_matter(path, match.group(1))
+    parts = tuple(
+        (role, _compile(path, body, first_line)) for role, body, first_line in _split_roles(path, text, match.end())
+    )
+    return Prompt(path.stem, path, front, content_hash("prompt", path.stem, text), parts)
+
+
+def _read_front_matter(path: Path, text: str) -> FrontMatter:
+    try:
+        return FrontMatter.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 2 if mark is not None else 1  # marks count from 0, and the first line is the rule
+        raise DataError(f"the front matter is not YAML: {error}", file=path, line=line, remedy=_REMEDY) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else None
+        raise DataError(
+            first["msg"], file=path, line=_line_of_key(text, key), key=key,
+            remedy=f"the front matter takes {', '.join(FrontMatter.model_fields)}",
+        ) from error  # fmt: skip
+
+
+def _line_of_key(text: str, key: str | None) -> int:
+    for number, line in enumerate(text.splitlines(), start=2):
+        if key and re.match(rf"{re.escape(key)}\s*:", line):
+            return number
+    return 1
+
+
+def _split_roles(path: Path, text: str, start: int) -> list[tuple[str, str, int]]:
+    """The messages as (role, template source, line on which the source begins)."""
+
+    def line_at(offset: int) -> int:
+        return text.count("\n", 0, offset) + 1
+
+    marks = list(_ROLE_LINE.finditer(text, start))
+    if not marks:
+        return [("user", text[start:], line_at(start))]
+    if text[start : marks[0].start()].strip():
+        raise DataError(
+            "there is text before the first role line",
+            file=path,
+            line=line_at(start),
+            remedy="put '--- user ---' above it, or leave the role lines out",
+        )
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    return [(m.group(1), text[m.end() : end], line_at(m.end())) for m, end in zip(marks, ends, strict=True)]
+
+
+def _environment() -> SandboxedEnvironment:
+    return SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+
+
+def _compile(path: Path, body: str, first_line: int) -> jinja2.Template:
+    environment = _environment()
+    padded = "\n" * (first_line - 1) + body  # so that Jinja counts lines as the file does
+    try:
+        code = environment.compile(padded, name=path.stem, filename=str(path))
+    except jinja2.TemplateSyntaxError as error:
+        raise DataError(
+            f"not a Jinja template: {error.message}", file=path, line=error.lineno, remedy="mend the template"
+        ) from error
+    return environment.template_class.from_code(environment, code, environment.make_globals(None))
+
+
+def _render(template: jinja2.Template, path: Path, variables: Mapping[str, Any]) -> str:
+    try:
+        return template.render(variables).strip()
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
+        raise DataError(
+            f"the template cannot be filled in: {error}",
+            file=path,
+            line=line,
+            remedy=f"it may use: {', '.join(sorted(variables)) or 'no variable'}",
+        ) from error

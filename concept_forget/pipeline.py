@@ -1,0 +1,291 @@
+"""Runs the six verbs in order, and knows what is stale."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import resource
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from concept_forget.config import Config
+from concept_forget.errors import ConfigError
+from concept_forget.records import ModelSpec, content_hash, to_json
+from concept_forget.run_models import RunModels
+from concept_forget.workspace import (
+    Costs,
+    Run,
+    StageContext,
+    environment,
+    folder_hash,
+    read_json,
+    write_json,
+    write_text,
+)
+
+Say = Callable[[str], None]
+State = Literal["up to date", "to run", "given"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StageDefinition:
+    """What a verb needs: the stages before it, and models by role (those that the config does not fill are left out)."""
+
+    verb: str
+    after: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+STAGES = (
+    StageDefinition("expand", models=("generator",)),
+    StageDefinition("mine", after=("expand",)),
+    StageDefinition("compose", after=("expand", "mine"), models=("base",)),
+    StageDefinition("unlearn", after=("compose",), models=("base",)),
+    StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
+    StageDefinition(
+        "report", after=("expand", "mine", "compose", "unlearn", "probe"), models=("base", "unlearned", "reference")
+    ),
+)
+VERBS = tuple(stage.verb for stage in STAGES)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a plan."""
+
+    verb: str
+    fingerprint: str
+    state: State
+    folder: Path | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run came to.
+
+    ``metrics`` is the content of ``metrics.json``, or None when the run stopped before the report.
+    """
+
+    folder: Path
+    steps: tuple[Step, ...]
+    metrics: dict[str, Any] | None
+    outcome: str | None
+
+
+def plan(config: Config, *, until: str = "report", models: RunModels | None = None) -> list[Step]:
+    """The stages of a run up to ``until``, each with its fingerprint and whether it has to run.
+
+    Nothing is taught, asked or written.
+
+    Raises:
+        ConfigError: ``until`` is no stage.
+        ModelError: A model is absent.
+        DataError: A file of rows is absent or cannot be read.
+    """
+    models = models or RunModels(config)
+    run = Run(config.output)
+    steps: dict[str, Step] = {}
+    for stage in _stages_until(until):
+        if stage.verb == "unlearn" and config.unlearn.given is not None:
+            steps["unlearn"] = Step("unlearn", models.fingerprint("unlearned"), "given", None)
+            continue
+        fingerprint = _fingerprint(stage, config, models, steps)
+        folder = run.finished(stage.verb, fingerprint)
+        steps[stage.verb] = Step(stage.verb, fingerprint, "up to date" if folder else "to run", folder)
+    return list(steps.values())
+
+
+def run(
+    config: Config,
+    *,
+    until: str = "report",
+    force: Collection[str] = (),
+    regrade: bool = False,
+    say: Say = lambda line: None,
+) -> RunResult:
+    """Run every stage up to ``until`` that is not up to date.
+
+    Args:
+        config: The whole config.
+        until: The last stage.
+        force: Stages that run again though they are up to date.
+        regrade: Grade the attempts of the last probe again; ask nothing.
+        say: Called with a line of text for every stage.
+
+    Raises:
+        ConceptForgetError: Whatever a stage could not do; see ``concept_forget.errors`` for the tree.
+    """
+    for verb in force:
+        _stages_until(verb)
+    models = RunModels(config, say)
+    workspace = Run(config.output)
+    with workspace.lock():
+        done: dict[str, Step] = {}
+        for step in plan(config, until=until, models=models):
+            again = step.verb in force or (regrade and step.verb == "probe")
+            if step.state == "to run" or (again and step.state != "given"):
+                if again:
+                    _start_over(workspace, step, keep_attempts=regrade and step.verb == "probe")
+                step = _run_stage(step, config, models, workspace, done, say)
+            else:
+                say(f"{step.verb:<8} {step.state}")
+            done[step.verb] = step
+            _record(workspace, config, models, done)
+    report = done.get("report")
+    metrics = read_json(report.folder / "metrics.json") if report and report.folder else None
+    return RunResult(
+        folder=config.output,
+        steps=tuple(done.values()),
+        metrics=metrics,
+        outcome=metrics["verdict"]["outcome"] if metrics else None,
+    )
+
+
+def _stages_until(verb: str) -> tuple[StageDefinition, ...]:
+    if verb not in VERBS:
+        raise ConfigError(f"there is no stage {verb!r}", key="stage", remedy=f"the stages are {', '.join(VERBS)}")
+    return STAGES[: VERBS.index(verb) + 1]
+
+
+def stage_module(verb: str) -> ModuleType:
+    """The front door of a verb's package."""
+    return importlib.import_module(f"concept_forget.{verb}.stage")
+
+
+def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, steps: Mapping[str, Step]) -> str:
+    module = stage_module(stage.verb)
+    named = {
+        role: steps["unlearn"].fingerprint if role == "unlearned" else models.fingerprint(role)
+        for role in stage.models
+        if role in models or role == "unlearned"
+    }
+    parts = module.fingerprint_parts(config)
+    corpus = _corpus_mark(config, models) if stage.verb == "mine" else None
+    upstream = [steps[verb].fingerprint for verb in stage.after]
+    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed)
+
+
+def _corpus_mark(config: Config, models: RunModels) -> str | None:
+    return models.fingerprint("base") if any(source.sandbox for source in config.corpus) else None
+
+
+def _start_over(workspace: Run, step: Step, *, keep_attempts: bool) -> None:
+    """Clear a stage; for grading anew, its replies stay."""
+    kept: list[tuple[str, str]] = []
+    if keep_attempts:
+        folder = workspace.root / step.verb
+        if not (folder / "attempts.jsonl").is_file():
+            raise ConfigError(
+                "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
+            )
+        kept = [(name, (folder / name).read_text(encoding="utf-8")) for name in ("attempts.jsonl", "fluency.json")]
+    workspace.discard(step.verb, step.fingerprint)
+    for name, text in kept:
+        write_text(workspace.store / step.verb / f"{step.fingerprint}.partial" / name, text)
+
+
+def _run_stage(
+    step: Step, config: Config, models: RunModels, workspace: Run, done: Mapping[str, Step], say: Say
+) -> Step:
+    stage = STAGES[VERBS.index(step.verb)]
+    specs = {role: models.find(role) for role in stage.models if role in models}
+    if "unlearned" in stage.models and "unlearned" not in specs:
+        specs["unlearned"] = _unlearned(done["unlearn"])
+    inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
+    if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
+        inputs["sandbox"] = _documents(config, models, workspace)
+    say(f"{step.verb:<8} …")
+    with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
+        context = StageContext(
+            config=config,
+            folder=folder,
+            inputs=inputs,
+            models=specs,
+            cache=workspace.store / "replies.sqlite",
+            costs=Costs(),
+        )
+        began = time.monotonic()
+        summary = stage_module(step.verb).run(context)
+        seconds = time.monotonic() - began
+        manifest = {
+            "verb": step.verb,
+            "fingerprint": step.fingerprint,
+            "inputs": {verb: step.fingerprint for verb, step in done.items() if verb in stage.after},
+            "models": {role: to_json(spec) for role, spec in specs.items()},
+            "seconds": round(seconds, 3),
+            "peak_memory_bytes": peak(),
+            **dataclasses.asdict(context.costs),
+            "summary": summary,
+        }
+        finished = workspace.finish(step.verb, step.fingerprint, manifest)
+    say(f"{step.verb:<8} done in {seconds:.1f} s")
+    return dataclasses.replace(step, state="up to date", folder=finished)
+
+
+def _unlearned(step: Step) -> ModelSpec:
+    """The model that the unlearning stage saved, its paths made absolute."""
+    assert step.folder is not None
+    spec = read_json(step.folder / "summary.json")["model"]
+    for name in ("path", "adapter"):
+        if spec.get(name) is not None and not Path(spec[name]).is_absolute():
+            spec[name] = str((step.folder / spec[name]).resolve())
+    return ModelSpec(**{**spec, "fingerprint": step.fingerprint})
+
+
+def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The documents that the sandbox target was taught, as a corpus on disk."""
+    folder = workspace.store / "sandbox" / models.fingerprint("base")
+    path = folder / "documents.jsonl"
+    if not path.is_file():
+        from concept_forget.sandbox import teach
+
+        sandbox = config.target.sandbox
+        assert sandbox is not None
+        if sandbox.teach is not None:
+            write_text(path, sandbox.teach.read_text(encoding="utf-8"))
+        else:
+            write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
+    return folder
+
+
+@contextlib.contextmanager
+def _memory_peak() -> Iterator[Callable[[], int]]:
+    """Largest resident memory, in bytes, since the block began; since the process began where Linux is absent."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5 resets the high-water mark
+
+    def peak() -> int:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    yield peak
+
+
+def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:
+    """Write ``run.json`` and the links to what this run consists of so far."""
+    for verb in VERBS:
+        step = done.get(verb)
+        if step is not None and step.folder is not None:
+            workspace.link(verb, step.folder)
+        else:
+            workspace.unlink(verb)
+    workspace.write_manifest(
+        {
+            "config": config.model_dump(mode="json"),
+            "seed": config.seed,
+            "stages": {
+                verb: {"fingerprint": step.fingerprint, "state": step.state, "version": stage_module(verb).VERSION}
+                for verb, step in done.items()
+            },
+            "models": {role: models.fingerprint(role) for role in models.roles},
+            "environment": environment(),
+        }
+    )

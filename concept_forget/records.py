@@ -1,0 +1,263 @@
+"""What the verbs hand each other on disk: facts, questions, snippets, rows, attempts, grades and models.
+
+Every record is a frozen, slotted dataclass that turns into one JSON object and back. An ``id`` is a hash of the
+content, so that the same content has the same id in every run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypedDict, TypeVar
+
+from concept_forget.errors import DataError
+
+Source = Literal["generated", "mined", "user"]
+Split = Literal["forget", "retain", "validation", "probe", "collateral"]
+Distance = Literal["near", "middle", "far"]
+
+
+class Message(TypedDict):
+    """One chat message, in the form that every chat template takes."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Chat = list[Message]
+
+
+def user_message(text: str) -> Chat:
+    """A chat of one user message."""
+    return [{"role": "user", "content": text}]
+
+
+def content_hash(*parts: object) -> str:
+    """A hash of JSON-able parts: 16 hexadecimal digits, equal on every machine."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def named_seed(seed: int, *names: object) -> int:
+    """A seed of its own for every random draw: 63 bits from the run's seed and the draw's name."""
+    digest = hashlib.sha256(json.dumps([seed, *map(str, names)]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def named_random(seed: int, *names: object) -> random.Random:
+    """A generator seeded with ``named_seed``."""
+    return random.Random(named_seed(seed, *names))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is known about a subject.
+
+    ``subject`` is the entity the fact is about; ``concept`` is the configured concept for whose sake it was gathered:
+    the subject itself for facts to forget, the concept it neighbours for facts to keep.
+    """
+
+    id: str
+    concept: str
+    subject: str
+    kind: str
+    facet: str
+    answer: str
+    sentence: str
+    distance: Distance | None = None  # None: the fact is the concept's own; else how far its subject is from it
+    aliases: tuple[str, ...] = ()  # other spellings of the answer
+    source: Source = "generated"
+    parents: tuple[str, ...] = ()
+    prompt_hash: str = ""
+
+    @staticmethod
+    def make_id(subject: str, facet: str, answer: str) -> str:
+        """The id of the fact that ``subject`` has ``answer`` for ``facet``."""
+        return content_hash("fact", subject, facet, answer)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question:
+    """A question whose answer shows that a fact is known.
+
+    ``family`` is the way of asking (``direct``, ``paraphrase``, ``reverse``, ``cloze``, ``choice``) and ``variant``
+    counts the wordings within it; ``form`` joins the two. ``text`` is what a user would type.
+    """
+
+    id: str
+    fact: str  # Fact.id
+    family: str
+    variant: int
+    text: str
+    answer: str  # for ``reverse`` the subject, else the fact's answer
+    options: tuple[str, ...] = ()  # for ``choice``: the options, the right one among them, in the order shown
+    refusal: str = ""
+    source: Source = "generated"
+    parents: tuple[str, ...] = ()
+    prompt_hash: str = ""
+
+    @property
+    def form(self) -> str:
+        """The form's name as rows carry it: ``direct``, ``paraphrase 3``, …"""
+        return self.family if self.variant == 0 else f"{self.family} {self.variant}"
+
+    @staticmethod
+    def make_id(fact: str, family: str, text: str) -> str:
+        """The id of a question about a fact."""
+        return content_hash("question", fact, family, text)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snippet:
+    """A chunk of the corpus, with its place in the source, that teaches the concept or nearly does."""
+
+    id: str
+    concept: str
+    document: str  # file, or hub name, and row or line: where to find it again
+    start: int  # offsets into the document's text, in characters
+    end: int
+    text: str
+    score: float  # cosine similarity with its best query, in [-1, 1]
+    query: str
+    near_miss: bool = False  # similar, but not about the concept: a candidate for the retain set
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a data set, in TRL's column names.
+
+    ``prompt`` is a chat; for plain text (a passage) it is empty and ``completion`` holds the text.
+    """
+
+    id: str
+    split: Split
+    concept: str
+    subject: str
+    facet: str
+    fact: str
+    form: str
+    family: str
+    tier: str  # probe and validation: "new_form", "new_fact", "trained_form"; collateral: the distance; else ""
+    prompt: Chat
+    completion: str
+    answer: str
+    aliases: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    refusal: str = ""
+    counterfactual: str = ""
+    source: Source = "generated"
+    parents: tuple[str, ...] = ()
+    prompt_hash: str = ""
+    document: str = ""
+    start: int = -1
+    end: int = -1
+    score: float = 0.0
+
+    @staticmethod
+    def make_id(prompt: Chat, completion: str) -> str:
+        """The id of a row: a hash of what a model is shown."""
+        return content_hash("example", prompt, completion)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grade:
+    """What a reply gave away. ``score`` lies in [0, 1]; ``leaked`` is the grader's own cut of it."""
+
+    score: float
+    leaked: bool
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attempt:
+    """One question put to one model by one attack, and its reply."""
+
+    id: str
+    model: str  # "base", "unlearned", "reference"
+    attack: str
+    family: str
+    tier: str
+    concept: str
+    subject: str
+    fact: str
+    example: str  # Example.id
+    sample: int
+    prompt: Chat
+    prefill: str
+    reply: str
+    finish_reason: str
+    expected: str
+    aliases: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model that can be loaded: a folder or hub id, with an optional adapter on top."""
+
+    path: str
+    revision: str | None = None
+    dtype: str = "auto"  # auto, float32, bfloat16, float16
+    adapter: str | None = None
+    fingerprint: str = ""  # hash of the weights' files, or the resolved hub commit
+
+
+Record = Fact | Question | Snippet | Example | Attempt | Grade | ModelSpec
+R = TypeVar("R", bound=Record)
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """The record as one JSON-able object, tuples as lists."""
+    return json_ready(dataclasses.asdict(record))  # type: ignore[no-any-return]  # a dataclass becomes a dict
+
+
+def json_ready(value: Any) -> Any:
+    """Tuples become lists all the way down; everything else stays."""
+    if isinstance(value, Mapping):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    return value
+
+
+def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
+    """The inverse of ``to_json``.
+
+    Raises:
+        TypeError: A key is missing or unknown.
+    """
+    values: dict[str, Any] = dict(data)
+    for field in dataclasses.fields(kind):
+        if isinstance(values.get(field.name), list) and field.type != "Chat":
+            values[field.name] = tuple(values[field.name])
+    return kind(**values)
+
+
+def dump_jsonl(records: Iterable[Record]) -> str:
+    """Records as JSON lines, keys in field order, so that equal records give equal bytes."""
+    return "".join(json.dumps(to_json(record), ensure_ascii=False) + "\n" for record in records)
+
+
+def load_jsonl(kind: type[R], path: Path) -> list[R]:
+    """Read JSON lines that ``dump_jsonl`` wrote.
+
+    Raises:
+        DataError: A line is not such a record; the message names file and line.
+    """
+    records = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(from_json(kind, json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"this line is not a {kind.__name__}: {error}",
+                    file=path,
+                    line=number,
+                    remedy="the file was changed by hand or comes from another version; run the stage again with --force",
+                ) from error
+    return records

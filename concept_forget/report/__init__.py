@@ -1,0 +1,1 @@
+"""What a run found: ``metrics.json``, one self-contained page, a terminal table."""

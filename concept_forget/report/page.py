@@ -1,0 +1,80 @@
+"""The result as one self-contained HTML page: no script, no request, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from concept_forget.config import Config
+from concept_forget.measures.metrics import Metrics
+from concept_forget.report import wording
+from concept_forget.report.chart import Group, bar_chart
+
+
+def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
+    """The page as a string.
+
+    Args:
+        metrics: What the run came to.
+        title: The heading; any text, it is escaped.
+        config: The whole effective config, shown at the end.
+        summaries: Each stage's ``summary.json``, by verb.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        percent=wording.percent,
+        rate_text=wording.rate_text,
+        estimate_text=wording.estimate_text,
+        kept_text=wording.kept_text,
+        tier_name=wording.tier_name,
+        duration=wording.duration,
+    )
+    pooled = wording.pooled_concept(metrics)
+    tiers = [tier for tier in ("trained_form", "new_form", "new_fact") if _groups(metrics, pooled, tier)]
+    return environment.get_template("page.html.jinja").render(
+        metrics=metrics,
+        title=title,
+        pooled=pooled,
+        outcome=wording.OUTCOMES[metrics.verdict.outcome],
+        charts=[
+            (
+                tier,
+                bar_chart(
+                    _groups(metrics, pooled, tier),
+                    f"Share of facts given away, by attack and model, {wording.tier_name(tier)}",
+                ),
+            )
+            for tier in tiers
+        ],
+        rows={
+            concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts
+        },
+        config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        gate_tiers=config.gate_tiers,
+        threshold=config.probe.threshold,
+        holdout=config.compose.holdout,
+        concepts=config.concepts,
+        summaries=summaries,
+    )
+
+
+def _groups(metrics: Metrics, concept: str, wanted: str) -> list[Group]:
+    groups = []
+    for attack, tier, _, result in wording.tier_rows(metrics, concept):
+        if tier != wanted:
+            continue
+        bars = [("base", result.base), ("unlearned", result.unlearned)]
+        if result.reference is not None:
+            bars.append(("reference", result.reference))
+        groups.append(Group(attack, tuple(bars)))
+    return groups

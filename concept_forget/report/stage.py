@@ -1,0 +1,60 @@
+"""The front door of the report: adds the cost to what the probe measured, and writes ``metrics.json`` and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from concept_forget.config import Config
+from concept_forget.measures.metrics import Cost, Measurements, Metrics
+from concept_forget.report.page import render_page
+from concept_forget.workspace import StageContext, read_json, write_json, write_text
+
+VERSION = 1
+
+
+def fingerprint_parts(config: Config) -> list[object]:
+    """The section, and the names that the heading shows."""
+    return [config.report.model_dump(mode="json"), [concept.name for concept in config.concepts]]
+
+
+def run(context: StageContext) -> dict[str, object]:
+    """Write ``metrics.json`` and ``report.html`` into the stage's folder."""
+    measurements = Measurements.model_validate(read_json(context.inputs["probe"] / "measurements.json"))
+    cost = _cost(context)
+    metrics = Metrics(**{name: getattr(measurements, name) for name in Measurements.model_fields}, cost=cost)
+    write_json(context.folder / "metrics.json", metrics.model_dump(mode="json"))
+    title = context.config.report.title or ", ".join(concept.name for concept in context.config.concepts)
+    summaries = {
+        verb: read_json(folder / "summary.json")
+        for verb, folder in context.inputs.items()
+        if (folder / "summary.json").is_file()
+    }
+    write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries))
+    summary: dict[str, object] = {"outcome": metrics.verdict.outcome}
+    write_json(context.folder / "summary.json", summary)
+    return summary
+
+
+def _cost(context: StageContext) -> Cost:
+    stages = {verb: read_json(folder / "stage.json") for verb, folder in context.inputs.items()}
+    flops = {verb: float(stage["flops"]) for verb, stage in stages.items()}
+    return Cost(
+        seconds={verb: stage["seconds"] for verb, stage in stages.items()},
+        flops=flops,
+        peak_memory_bytes={verb: stage["peak_memory_bytes"] for verb, stage in stages.items()},
+        ratio_to_retrain=_ratio_to_retrain(context, stages),
+    )
+
+
+def _ratio_to_retrain(context: StageContext, stages: Mapping[str, Any]) -> float | None:
+    """Unlearning's floating-point operations over those of teaching the reference, where we taught it ourselves."""
+    reference = context.models.get("reference")
+    if reference is None or "unlearn" not in stages:
+        return None
+    record = Path(reference.path) / "teaching.json"
+    if not record.is_file():
+        return None
+    spent: float = stages["unlearn"]["flops"]
+    return spent / float(read_json(record)["flops"])

@@ -1,0 +1,83 @@
+"""The result as a terminal table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from concept_forget.measures.metrics import Metrics
+from concept_forget.report.wording import (
+    OUTCOMES,
+    estimate_text,
+    kept_text,
+    percent,
+    pooled_concept,
+    rate_text,
+    tier_name,
+    tier_rows,
+)
+
+_COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
+
+
+def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print the verdict and the tables of leaks and of collateral.
+
+    Args:
+        data: The content of ``metrics.json``.
+        console: Where to; the standard output by default.
+    """
+    metrics = Metrics.model_validate(data)
+    console = console or Console(width=None if Console().is_terminal else 130)
+    concept = pooled_concept(metrics)
+    leaks = Table(title=f"What is still there: {concept}", title_justify="left")
+    for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual"):
+        leaks.add_column(column, justify="right" if column == "facts" else "left")
+    last = ""
+    for attack, tier, _, result in tier_rows(metrics, concept):
+        if last and tier != last:
+            leaks.add_section()
+        leaks.add_row(
+            tier_name(tier) if tier != last else "",
+            attack,
+            str(result.unlearned.n),
+            percent(result.base.rate),
+            rate_text(result.unlearned),
+            f"{percent(result.floor.rate)} ({result.floor.kind})",
+            estimate_text(result.residual),
+        )
+        last = tier
+    console.print(leaks)
+    kept = Table(title="What else was lost", title_justify="left")
+    for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
+        kept.add_column(column, justify="right" if column == "facts" else "left")
+    for distance, collateral in metrics.collateral.items():
+        worst = f"{collateral.worst.subject}: {percent(collateral.worst.value)}" if collateral.worst else "–"
+        kept.add_row(
+            distance,
+            str(collateral.unlearned.n),
+            percent(collateral.base.rate),
+            percent(collateral.unlearned.rate),
+            kept_text(collateral.kept),
+            worst,
+        )
+    console.print(kept)
+    fluency = metrics.fluency
+    figures = ", ".join(
+        f"{name} {value:.1f}"
+        for name, value in (("base", fluency.base), ("unlearned", fluency.unlearned), ("reference", fluency.reference))
+        if value is not None
+    )
+    console.print(f"fluency  perplexity of the replies under the base model: {figures}")
+    ratio = metrics.cost.ratio_to_retrain
+    if ratio is not None:
+        console.print(f"cost     {ratio:.2g} × the floating-point operations of retraining")
+    outcome = metrics.verdict.outcome
+    console.print(f"verdict  [{_COLOURS[outcome]}]{OUTCOMES[outcome]}[/]")
+    for reason in metrics.verdict.reasons:
+        console.print(f"         {reason}", markup=False)
+    if metrics.verdict.facts_needed is not None:
+        console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")

@@ -1,0 +1,72 @@
+"""Numbers as people read them, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, Estimate, Metrics, Rate, TierResult
+
+OUTCOMES = {
+    "passed": "Passed: the model gives away no more than a model that never learned it.",
+    "failed": "Failed: the model still gives the concept away.",
+    "inconclusive": "Inconclusive: these facts are too few to decide.",
+}
+
+
+def percent(value: float) -> str:
+    """A share as a whole percentage, with one decimal under 10 %."""
+    number = 100 * value
+    return f"{number:.1f} %" if 0 < abs(number) < 9.95 else f"{number:.0f} %"
+
+
+def rate_text(rate: Rate | None) -> str:
+    """A rate with its interval; where nothing leaked, only the bound that this shows."""
+    if rate is None:
+        return "–"
+    if rate.rate == 0:
+        return f"0 % (under {percent(rate.high)})"
+    return f"{percent(rate.rate)} ({percent(rate.low)} to {percent(rate.high)})"
+
+
+def estimate_text(estimate: Estimate | None) -> str:
+    """An estimate with its interval."""
+    if estimate is None:
+        return "not measurable"
+    return f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
+
+
+def kept_text(estimate: Estimate | None) -> str:
+    """What is kept of a rate, with its interval."""
+    if estimate is None:
+        return "not measurable"
+    return f"{percent(estimate.value)} ({percent(estimate.low)} to {percent(estimate.high)})"
+
+
+def pooled_concept(metrics: Metrics) -> str:
+    """The key of the concept that stands for the whole run: all of them together, or the only one."""
+    return ALL_CONCEPTS if ALL_CONCEPTS in metrics.concepts else next(iter(metrics.concepts))
+
+
+def tier_rows(metrics: Metrics, concept: str) -> Iterator[tuple[str, str, AttackResult, TierResult]]:
+    """Attack, tier and results, the tiers in the order of what they ask for."""
+    order = ("trained_form", "new_form", "new_fact")
+    for tier in order:
+        for attack, result in metrics.concepts[concept].attacks.items():
+            if tier in result.tiers:
+                yield attack, tier, result, result.tiers[tier]
+
+
+def tier_name(tier: str) -> str:
+    """A tier in plain words."""
+    return {
+        "trained_form": "asked as trained",
+        "new_form": "trained facts, new forms",
+        "new_fact": "facts never trained on",
+    }.get(tier, tier)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,151 @@
+"""The models of a run: each is named at once by a fingerprint, and found or taught when a stage needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from concept_forget.config import Config, ModelChoice
+from concept_forget.models import resolve_model
+from concept_forget.records import ModelSpec, content_hash
+
+if TYPE_CHECKING:
+    from concept_forget.sandbox.world import World
+
+
+class RunModels:
+    """Finds, or teaches, the models that a config names.
+
+    Args:
+        config: The whole config.
+        say: Called with a line of text before a model is taught.
+    """
+
+    def __init__(self, config: Config, say: Callable[[str], None] = lambda line: None) -> None:
+        self._config = config
+        self._say = say
+        self._choices: dict[str, ModelChoice] = {"base": config.target}
+        if config.reference is not None:
+            self._choices["reference"] = config.reference
+        if config.unlearn.given is not None:
+            self._choices["unlearned"] = config.unlearn.given
+        if config.generator.engine == "target":
+            self._choices["generator"] = config.target
+        elif config.generator.engine == "transformers":
+            self._choices["generator"] = ModelChoice(
+                model=config.generator.model, revision=config.generator.revision, dtype=config.generator.dtype
+            )
+        self._found: dict[str, ModelSpec] = {}
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._choices
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that the config fills: ``base``, and ``generator``, ``reference``, ``unlearned`` where given."""
+        return tuple(self._choices)
+
+    def fingerprint(self, role: str) -> str:
+        """What the model of this role is, without teaching it."""
+        choice = self._choices[role]
+        if choice.sandbox is None:
+            return self.find(role).fingerprint
+        from concept_forget.sandbox import teach
+
+        if choice.sandbox.teach is not None:
+            mark = teach.rows_fingerprint(choice.sandbox.teach, without=choice.sandbox.without, seed=choice.sandbox.seed)
+        else:
+            mark = teach.world_fingerprint(
+                choice.sandbox.world or 0,
+                without=self._left_out(role),
+                seed=choice.sandbox.seed,
+                size=choice.sandbox.size,
+            )
+        return content_hash("sandbox", mark, choice.dtype)
+
+    def is_ready(self, role: str) -> bool:
+        """Whether the model exists; a sandbox model that nobody has taught yet does not."""
+        choice = self._choices[role]
+        if choice.sandbox is None:
+            self.find(role)
+            return True
+        from concept_forget.sandbox import teach
+
+        if choice.sandbox.teach is not None:
+            return teach.cached_rows(
+                choice.sandbox.teach, without=choice.sandbox.without, seed=choice.sandbox.seed
+            ) is not None  # fmt: skip
+        return teach.cached_world(
+            choice.sandbox.world or 0, without=self._left_out(role), seed=choice.sandbox.seed, size=choice.sandbox.size
+        ) is not None  # fmt: skip
+
+    def find(self, role: str) -> ModelSpec:
+        """The model, taught now if it comes from the sandbox and nobody has taught it yet.
+
+        Raises:
+            ModelError: It is absent or cannot be read.
+            DataError: The rows to teach cannot be read.
+        """
+        if role not in self._found:
+            choice = self._choices[role]
+            if choice.sandbox is None:
+                self._found[role] = resolve_model(choice, _KEYS[role])
+            else:
+                path = self._teach(role, choice)
+                self._found[role] = ModelSpec(
+                    path=str(path), dtype=choice.dtype, fingerprint=self.fingerprint(role), adapter=choice.adapter
+                )
+        return self._found[role]
+
+    def _teach(self, role: str, choice: ModelChoice) -> Path:
+        from concept_forget.progress import track
+        from concept_forget.sandbox import teach
+
+        sandbox = choice.sandbox
+        assert sandbox is not None
+        if not self.is_ready(role):
+            self._say(f"teaching the {role} model (once; it is kept in {teach.cache_folder()})")
+        with track(f"teach {role}", total=None, unit="steps") as bar:
+            done = 0
+
+            def on_progress(step: int, total: int) -> None:
+                nonlocal done
+                bar.resize(total)
+                bar.advance(step - done)
+                done = step
+
+            if sandbox.teach is not None:
+                return teach.teach_rows_cached(
+                    sandbox.teach, without=sandbox.without, seed=sandbox.seed, on_progress=on_progress
+                )
+            return teach.teach_world(
+                sandbox.world or 0,
+                without=self._left_out(role),
+                seed=sandbox.seed,
+                size=sandbox.size,
+                on_progress=on_progress,
+            )
+
+    def _left_out(self, role: str) -> tuple[str, ...]:
+        """The target and the generator know the concepts; the reference and a given model never saw them."""
+        if role in ("base", "generator"):
+            return ()
+        return tuple(name for concept in self._config.concepts for name in concept.names)
+
+    def world(self) -> World | None:
+        """The sandbox world of the target, if it has one."""
+        sandbox = self._config.target.sandbox
+        if sandbox is None or sandbox.world is None:
+            return None
+        from concept_forget.sandbox.world import build_world
+
+        return build_world(sandbox.world, size=sandbox.size)
+
+
+_KEYS = {
+    "base": "target.model",
+    "generator": "generator.model",
+    "reference": "reference.model",
+    "unlearned": "unlearn.given.model",
+}

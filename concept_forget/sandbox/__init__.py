@@ -1,0 +1,1 @@
+"""A fictional world and a tiny model that learns it."""

@@ -1,0 +1,82 @@
+"""The starter config that ``init`` writes: every key with its description, made from the settings themselves."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from pydantic import BaseModel
+
+from concept_forget.config import (
+    ComposeConfig,
+    ExpandConfig,
+    GeneratorConfig,
+    MineConfig,
+    ProbeConfig,
+    ReportConfig,
+    UnlearnConfig,
+)
+
+_HEAD = """\
+# What to forget, with which model, and how to check it. Check this file with `concept-forget validate FILE`;
+# run it with `concept-forget run FILE`. Keys that stand commented out show their defaults.
+
+concept:
+  name: {name}
+  kind: person                 # a word for the prompts: person, book series, organisation, hazardous topic, …
+  description: ""              # a sentence or two that tell it from its namesakes
+  aliases: []                  # other names that mean the same concept
+  forget: []                   # facets that must go; empty: all of them
+  keep: []                     # what must stay, of the concept or near it
+
+target:                        # the model that knows the concept
+  model: path/to/model         # a folder with safetensors, or a hub id; or sandbox: {{world: 0}} to try things out
+
+# corpus: [data/*.jsonl]       # where it may have been learned: files, globs, {{path: hub/dataset, split: train, text: body}}
+# data:                        # rows you already have: JSON lines of question/answer, prompt/completion or text
+#   forget: rows.jsonl
+#   retain: other.jsonl
+# reference: path/to/model     # a model that never saw the concept, if there is one
+
+seed: 0
+output: runs/{folder}
+"""
+
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("generator", GeneratorConfig),
+    ("expand", ExpandConfig),
+    ("mine", MineConfig),
+    ("compose", ComposeConfig),
+    ("unlearn", UnlearnConfig),
+    ("probe", ProbeConfig),
+    ("report", ReportConfig),
+)
+
+
+def starter_config(name: str, folder: str) -> str:
+    """A commented config for a concept.
+
+    Args:
+        name: The concept's name.
+        folder: Name of the run's folder under ``runs/``.
+    """
+    parts = [_HEAD.format(name=json.dumps(name, ensure_ascii=False), folder=folder)]
+    for section, model in _SECTIONS:
+        lines = [f"\n# {section}:"]
+        for key, field in model.model_fields.items():
+            value = field.get_default(call_default_factory=True)
+            for part in textwrap.wrap(field.description or "", width=104):
+                lines.append(f"#   # {part}")
+            lines.append(f"#   {key}: {_yaml(value)}")
+        parts.append("\n".join(lines) + "\n")
+    return "".join(parts)
+
+
+def _yaml(value: Any) -> str:
+    """A default as one line of YAML (JSON is YAML)."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, str) and value.isidentifier():
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""What every weight update shares: batches, sequence scores, reference scores, fitting."""

@@ -1,0 +1,144 @@
+"""What a model says about answers: logits and log-probabilities on answer positions only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from concept_forget.errors import ModelError
+from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, split_by_length
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answer tokens of some rows, one after another, without prompts and padding between them.
+
+    ``targets`` (tokens,) are their ids, ``row`` (tokens,) says which of the ``rows`` rows each belongs to.
+    """
+
+    targets: Tensor
+    row: Tensor
+    rows: int
+
+    def sum_by_row(self, values: Tensor) -> Tensor:
+        """Sums of per-token ``values`` (tokens,) over each row: (rows,)."""
+        return values.new_zeros(self.rows).index_add(0, self.row, values)
+
+
+@dataclass(frozen=True, slots=True)
+class RowScore:
+    """How a model takes one row's answer: each token's log-probability, and whether greedy decoding gives the answer."""
+
+    logprobs: tuple[float, ...]
+    greedy: bool
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole answer, in nats."""
+        return sum(self.logprobs)
+
+    @property
+    def mean(self) -> float:
+        """Log-probability per token, in nats: the log of the geometric mean of the token probabilities."""
+        return self.total / len(self.logprobs)
+
+
+def answers_of(batch: MicroBatch) -> Answers:
+    """The answer tokens of a micro-batch, row by row."""
+    where = batch.is_answer.nonzero()  # (tokens, 2), in the order of the rows
+    return Answers(batch.tokens[batch.is_answer], where[:, 0], len(batch.items))
+
+
+def answer_logits(model: nn.Module, batch: MicroBatch) -> Tensor:
+    """Logits at the positions that predict answer tokens: (answer tokens, vocabulary), in the model's precision.
+
+    The hidden states of all other positions are dropped before the output layer, which for a large vocabulary is most
+    of the memory and much of the time.
+
+    Raises:
+        ModelError: The model's output layer is not one that takes hidden states and gives logits.
+    """
+    device = next(model.parameters()).device
+    tokens = batch.tokens.to(device)
+    predicts = batch.is_answer.to(device).roll(-1, dims=1)  # an answer never begins a row, so nothing wraps round
+    with _only_at(model, predicts):
+        logits: Tensor = model(input_ids=tokens, use_cache=False).logits
+    if logits.shape[:2] != (1, int(batch.is_answer.sum())):
+        raise ModelError(
+            f"{type(model).__name__} does not get its logits from its output embeddings",
+            remedy="use a causal language model with an output layer",
+        )
+    return logits[0]
+
+
+@contextlib.contextmanager
+def _only_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
+    """Let the output layer see hidden states at ``positions`` (rows, width) only: as one row of many positions.
+
+    A hook keeps whatever the model does to its logits afterwards (soft caps, scales), and works through wrappers.
+    """
+    head = getattr(model, "module", model).get_output_embeddings()
+    if head is None:
+        raise ModelError(
+            f"{type(model).__name__} has no output embeddings", remedy="use a causal language model with an output layer"
+        )
+    handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][positions][None], *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def target_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Log-probabilities of the target tokens, in float32 or better: logits (tokens, vocabulary) → (tokens,)."""
+    return -F.cross_entropy(at_least_float32(logits), targets.to(logits.device), reduction="none")
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision widened; float32 and float64 as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def score_rows(model: nn.Module, rows: Sequence[TokenRow], *, pad_token: int, batch_tokens: int) -> list[RowScore]:
+    """Score every row's answer, in the order given, without gradients and without dropout.
+
+    A row's score does not depend on its batch beyond rounding.
+
+    Args:
+        model: A causal language model.
+        rows: What to score.
+        pad_token: Fills up shorter rows.
+        batch_tokens: Padded tokens that a batch may hold.
+    """
+    scores: list[RowScore | None] = [None] * len(rows)
+    items = [Item(0, index, row) for index, row in enumerate(rows)]
+    with evaluating(model):
+        for part in split_by_length(items, batch_tokens):
+            batch = collate(part, pad_token)
+            answers = answers_of(batch)
+            logits = answer_logits(model, batch)
+            logprobs = target_logprobs(logits, answers.targets).tolist()
+            hits = (logits.argmax(-1).cpu() == answers.targets).tolist()
+            begin = 0
+            for item in part:
+                end = begin + len(item.row.answer)
+                scores[item.index] = RowScore(tuple(logprobs[begin:end]), all(hits[begin:end]))
+                begin = end
+    return [score for score in scores if score is not None]
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """No gradients, no dropout; the mode is put back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)

@@ -1,0 +1,275 @@
+"""The run folder: atomic writes, fingerprints, the shared store, the lock, and what a stage is handed.
+
+    runs/NAME/                       one run: run.json, .lock, and a relative link per finished stage
+    runs/.store/VERB/FINGERPRINT/    a finished stage, shared by every run that asks for the same
+    runs/.store/VERB/FINGERPRINT.partial/   a stage under way; survives a kill, and the same command goes on in it
+    runs/.store/replies.sqlite       replies of language models, by request
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from concept_forget.config import Config
+from concept_forget.errors import ConceptForgetError, ConfigError, RunLockedError
+from concept_forget.records import ModelSpec, Record, content_hash, dump_jsonl, json_ready, load_jsonl
+
+STORE = ".store"
+RUN_FORMAT = 1
+R = TypeVar("R", bound=Record)
+
+
+def data_folder(name: str) -> Path:
+    """A folder that travels with the program: ``prompts`` or ``pipelines``, in a wheel or beside the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "_data" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise ConceptForgetError(f"the folder {name!r} that belongs to the program is missing; install it again")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it appears whole or not at all, and survives a power cut once this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, indented, keys in the order given."""
+    write_text(path, json.dumps(json_ready(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def write_records(path: Path, records: list[R]) -> None:
+    """Write records as JSON lines."""
+    write_text(path, dump_jsonl(records))
+
+
+def read_json(path: Path) -> Any:
+    """Read what ``write_json`` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_records(kind: type[R], path: Path) -> list[R]:
+    """Read what ``write_records`` wrote."""
+    return load_jsonl(kind, path)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def folder_hash(folder: Path, pattern: str = "**/*") -> str:
+    """A hash of the names and bytes of the files under a folder."""
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    return content_hash(*([path.relative_to(folder).as_posix(), file_hash(path)] for path in files))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclasses.dataclass(slots=True)
+class Costs:
+    """What a stage spent beyond its seconds; the stage adds to it as it goes."""
+
+    flops: float = 0.0
+    requests: int = 0
+    cached_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StageContext:
+    """What a stage is handed.
+
+    Args:
+        config: The whole effective config.
+        folder: Where the stage writes. What an earlier, interrupted try left there is still in it.
+        inputs: Finished folders of the stages before it, by verb; ``sandbox`` holds ``documents.jsonl``.
+        models: The models it may need: ``base``, ``generator``, ``unlearned``, ``reference``.
+        cache: The file of the request cache.
+        costs: The running account.
+    """
+
+    config: Config
+    folder: Path
+    inputs: Mapping[str, Path]
+    models: Mapping[str, ModelSpec]
+    cache: Path
+    costs: Costs
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.config.seed
+
+
+class Run:
+    """One run folder, held by this process while its ``lock`` is open."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = root.parent / STORE
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; the lock goes with the process, however it ends.
+
+        Raises:
+            RunLockedError: Another process holds it.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the run folder {self.root} cannot be made: {error.strerror}", key="output", remedy="name another"
+            ) from error
+        with _held(self.root / ".lock", f"the run {self.root}"):
+            yield
+
+    def finished(self, verb: str, fingerprint: str) -> Path | None:
+        """The folder of a finished stage, or None."""
+        folder = self.store / verb / fingerprint
+        return folder if (folder / "stage.json").is_file() else None
+
+    @contextlib.contextmanager
+    def stage(self, verb: str, fingerprint: str) -> Iterator[Path]:
+        """The folder in which a stage works until ``finish``; what an interrupted try left is still in it."""
+        partial = self.store / verb / f"{fingerprint}.partial"
+        partial.mkdir(parents=True, exist_ok=True)
+        with _held(self.store / verb / f".{fingerprint}.lock", f"the stage {verb} {fingerprint}"):
+            yield partial
+
+    def finish(self, verb: str, fingerprint: str, manifest: Mapping[str, Any]) -> Path:
+        """Declare the stage done: write its manifest and give the folder its final name."""
+        partial = self.store / verb / f"{fingerprint}.partial"
+        final = self.store / verb / fingerprint
+        write_json(partial / "stage.json", manifest)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.replace(final)
+        _sync_folder(final.parent)
+        return final
+
+    def discard(self, verb: str, fingerprint: str) -> None:
+        """Forget a stage, finished or not, so that it runs again."""
+        for name in (fingerprint, f"{fingerprint}.partial"):
+            folder = self.store / verb / name
+            if folder.exists():
+                shutil.rmtree(folder)
+
+    def link(self, verb: str, folder: Path) -> None:
+        """Let ``runs/NAME/VERB`` lead to a finished stage, by a relative link replaced in one step."""
+        beside = self.root / f".{verb}.{os.getpid()}.tmp"
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(os.path.relpath(folder, self.root), target_is_directory=True)
+        beside.replace(self.root / verb)
+
+    def unlink(self, verb: str) -> None:
+        """Take away the link to a stage that no longer belongs to this run."""
+        (self.root / verb).unlink(missing_ok=True)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write ``run.json``."""
+        write_json(self.root / "run.json", {"format": RUN_FORMAT, **manifest})
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Read ``run.json``.
+
+        Raises:
+            ConfigError: This is no run, or one of another format.
+        """
+        path = self.root / "run.json"
+        try:
+            manifest: dict[str, Any] = read_json(path)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                "there is no run.json here", file=self.root, remedy="give the folder of a run, such as runs/quickstart"
+            ) from error
+        except ValueError as error:
+            raise ConfigError(f"this is not JSON: {error}", file=path, remedy="run the config again") from error
+        if manifest.get("format") != RUN_FORMAT:
+            raise ConfigError(
+                f"the run has format {manifest.get('format')!r}, this version reads {RUN_FORMAT}",
+                file=path,
+                remedy="run the config again with this version",
+            )
+        return manifest
+
+
+@contextlib.contextmanager
+def _held(path: Path, what: str) -> Iterator[None]:
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise RunLockedError(
+                f"{what} is held by another process (pid {holder})\n  → wait for it, or choose another `output`"
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def folder_name(text: str) -> str:
+    """A name that is safe as one folder's name: word characters, and a hash where something had to go."""
+    plain = unicodedata.normalize("NFC", text).casefold()
+    kept = "".join(character if character.isalnum() else "-" for character in plain).strip("-")
+    while "--" in kept:
+        kept = kept.replace("--", "-")
+    return kept[:60] if kept and kept.replace("-", " ") == plain else f"{kept[:48]}-{content_hash(text)[:8]}".strip("-")
+
+
+def environment() -> dict[str, Any]:
+    """Versions of everything that may change a number, and the machine, for ``run.json``."""
+    packages = (
+        "concept-forget", "torch", "transformers", "datasets", "sentence-transformers", "faiss-cpu", "accelerate",
+        "peft", "tokenizers", "safetensors", "numpy", "scipy", "pydantic", "xgrammar", "rouge-score",
+    )  # fmt: skip
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "packages": versions,
+    }

@@ -1,8 +1,8 @@
 """The Python API: the verbs of the command line as functions.
 
-    config = load_config("pipelines/quickstart.yaml", ["seed=1"])
-    result = run(config)
-    print(result.metrics["verdict"])
+config = load_config("pipelines/quickstart.yaml", ["seed=1"])
+result = run(config)
+print(result.metrics["verdict"])
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ def _silent(line: str) -> None:
     return None
 
 
-def run(
-    config: Config, *, until: str = "report", force: tuple[str, ...] = (), say: Say = _silent
-) -> RunResult:
+def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), say: Say = _silent) -> RunResult:
     """Run every stage that is not up to date.
 
     Args:

@@ -1,7 +1,11 @@
-"""The command line: one thin command per verb. Exit codes: 0 done, 1 gate not passed, 2 the user's mistake, 3 a fault."""
+"""The command line: one thin command per verb.
+
+Exit codes: 0 done, 1 the gate is not passed, 2 the user's mistake, 3 a fault, 130 interrupted.
+"""
 
 from __future__ import annotations
 
+import enum
 import os
 import sys
 import traceback
@@ -15,6 +19,14 @@ from concept_forget.errors import ConceptForgetError
 if TYPE_CHECKING:
     from concept_forget.config import Config
     from concept_forget.pipeline import RunResult
+
+
+class WorldSize(enum.Enum):
+    """Sizes of sandbox worlds, for the command line's own check."""
+
+    STANDARD = "standard"
+    NANO = "nano"
+
 
 app = typer.Typer(
     name="concept-forget",
@@ -42,16 +54,15 @@ def main() -> None:
         code = app(standalone_mode=False)
     except typer.Exit as leave:
         code = leave.exit_code
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         _complain("stopped; the same command goes on from here")
         code = 130
     except ConceptForgetError as error:
         _complain(str(error))
         code = error.exit_code
     except typer.TyperException as error:
-        error.show()
+        show = getattr(error, "show", None)  # the usage line and what is wrong with the call
+        show() if callable(show) else _complain(str(error))
         code = 2
     except Exception:
         traceback.print_exc()
@@ -89,7 +100,8 @@ def run(
     config: ConfigFile,
     until: Annotated[str, typer.Option(metavar="STAGE", help="Stop after this stage.")] = "report",
     force: Annotated[
-        list[str] | None, typer.Option("--force", metavar="STAGE", help="Run this stage again.", show_default=False)
+        list[str] | None,
+        typer.Option("--force", metavar="STAGE", help="Run this stage again.", show_default=False),
     ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
     overrides: Overrides = None,
@@ -164,16 +176,16 @@ def doctor() -> None:
 def sandbox_build(
     out: Annotated[Path, typer.Option(help="Folder for the model and its documents.")],
     world: Annotated[int, typer.Option(min=0, help="Number of the world.")] = 0,
-    size: Annotated[str, typer.Option(help="standard or nano.")] = "standard",
+    size: Annotated[WorldSize, typer.Option(help="Size of the world and of its model.")] = WorldSize.STANDARD,
     without: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Leave out this person.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
 ) -> None:
     """Teach a tiny model a fictional world, and write the world's documents and facts beside it."""
-    from concept_forget.sandbox.command import build
+    from concept_forget.sandbox.command import build_model
 
-    build(world=world, size=size, without=tuple(without or ()), seed=seed, out=out, say=_say)
+    build_model(world, size.value, tuple(without or ()), seed, out, _say)
 
 
 @sandbox_app.command("teach")
@@ -184,9 +196,9 @@ def sandbox_teach(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
 ) -> None:
     """Teach a tiny model your own rows."""
-    from concept_forget.sandbox.command import teach
+    from concept_forget.sandbox.command import teach_model
 
-    teach(data=data, out=out, without=without, seed=seed, say=_say)
+    teach_model(data, out, without, seed, _say)
 
 
 def _load(file: Path, overrides: list[str] | None) -> Config:
@@ -198,9 +210,7 @@ def _load(file: Path, overrides: list[str] | None) -> Config:
 def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *, regrade: bool = False) -> None:
     from concept_forget import pipeline
 
-    result = pipeline.run(
-        _load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=_say
-    )
+    result = pipeline.run(_load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=_say)
     _show_result(result)
 
 

@@ -26,7 +26,8 @@ class SandboxModel(Section):
     size: Literal["standard", "nano"] = Field("standard", description="Size of the world and of its model.")
     teach: Path | None = Field(None, description="JSON lines of question/answer or text rows to teach instead.")
     without: str | None = Field(
-        None, description="Rows of `teach` that contain this text are left out; a world leaves out the concepts."
+        None,
+        description="Rows of `teach` that contain this text are left out; a world leaves out the concepts.",
     )
     seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of teaching.")
 
@@ -155,7 +156,8 @@ class ExpandConfig(Section):
     paraphrases: int = Field(4, ge=0, le=50, description="Paraphrases per direct question.")
     reverse: int = Field(3, ge=0, le=20, description="Wordings of the question that asks back from the answer.")
     neighbours: dict[Literal["near", "middle", "far"], Annotated[int, Field(ge=0, le=1000)]] = Field(
-        {"near": 30, "middle": 12, "far": 6}, description="Neighbouring concepts, over all concepts, by distance."
+        {"near": 30, "middle": 12, "far": 6},
+        description="Neighbouring concepts, over all concepts, by distance.",
     )
     neighbour_paraphrases: int = Field(1, ge=0, le=50, description="Paraphrases per question about a neighbour.")
     self_consistency: int = Field(3, ge=1, le=50, description="Wordings that must agree on an answer.")
@@ -207,16 +209,22 @@ class UnlearnConfig(Section):
 
     method: Literal["grad_ascent", "grad_diff", "npo"] = Field("npo", description="Forget objective.")
     beta: float = Field(0.5, gt=0, description="Inverse temperature of npo.")
-    retain: Literal["none", "nll", "kl"] = Field("kl", description="Retain objective.")
+    retain: Literal["none", "nll", "kl"] | None = Field(
+        None, description="Retain objective; null: kl with npo, nll with grad_diff, none with grad_ascent."
+    )
     retain_weight: float = Field(5.0, ge=0, description="Weight of the retain term.")
     adapter: Literal["none", "lora"] = Field("none", description="Train all weights, or a LoRA adapter.")
     lora: LoraConfig = Field(default_factory=lambda: LoraConfig())
     reference: Literal["auto", "adapter_off", "stored", "resident"] = Field(
-        "auto", description="Where reference scores come from: the cheapest that is exact enough, or the one named."
+        "auto",
+        description="Where reference scores come from: the cheapest that is exact enough, or the one named.",
     )
     learning_rate: float = Field(1e-4, gt=0, le=1)
     batch_size: int = Field(32, ge=1, description="Forget rows per step; as many retain rows go beside them.")
     retain_batch_size: int | None = Field(None, ge=1, description="Retain rows per step, if not `batch_size`.")
+    batch_tokens: int = Field(
+        2048, ge=16, description="Padded tokens that pass through the model at once; a step is parted to fit."
+    )
     max_steps: int = Field(150, ge=1, description="Optimiser steps at most.")
     warmup_steps: int = Field(5, ge=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -224,12 +232,27 @@ class UnlearnConfig(Section):
     max_tokens: int = Field(512, ge=8, description="Longest row in tokens; what is longer is cut and counted.")
     eval_every: int = Field(10, ge=1, description="Steps between looks at validation, and between checkpoints.")
     stop: Literal["steps", "validation"] = Field(
-        "validation", description="validation: the best forget × retain on validation is kept; steps: the last."
+        "validation",
+        description="validation: the best forget × retain on validation is kept; steps: the last.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of training.")
     given: ModelField | None = Field(
         None, description="A model unlearned elsewhere: nothing is trained, it is only measured."
     )
+
+    @model_validator(mode="after")
+    def _gradient_difference_is_with_likelihood(self) -> UnlearnConfig:
+        if self.method == "grad_diff" and self.retain not in (None, "nll"):
+            raise ValueError("`method: grad_diff` means `retain: nll`; for another say `method: grad_ascent`")
+        return self
+
+    @property
+    def retain_term(self) -> Literal["none", "nll", "kl"]:
+        """The retain objective, once the default is worked out."""
+        if self.retain is not None:
+            return self.retain
+        usual: dict[str, Literal["none", "nll", "kl"]] = {"npo": "kl", "grad_diff": "nll", "grad_ascent": "none"}
+        return usual[self.method]
 
 
 class ProbeConfig(Section):
@@ -245,7 +268,8 @@ class ProbeConfig(Section):
     grader: Literal["answer", "rouge_l"] = Field("answer", description="What decides how much a reply gives away.")
     threshold: float = Field(0.15, gt=0, lt=1, description="Leak above the floor that must be excluded to pass.")
     gate_tiers: tuple[Literal["new_form", "new_fact", "trained_form"], ...] = Field(
-        (), description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0."
+        (),
+        description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0.",
     )
 
     @model_validator(mode="after")
@@ -284,10 +308,12 @@ class Config(Section):
     @classmethod
     def _one_concept_or_many(cls, values: Any) -> Any:
         if isinstance(values, dict) and "concept" in values:
-            if "concepts" in values:
-                raise ValueError("give `concept:` or `concepts:`, not both")
             values = dict(values)
-            values["concepts"] = [values.pop("concept")]
+            concept = values.pop("concept")
+            if concept is not None and values.get("concepts") is not None:
+                raise ValueError("give `concept:` or `concepts:`, not both")
+            if concept is not None:
+                values["concepts"] = [concept]
         return values
 
     @model_validator(mode="after")

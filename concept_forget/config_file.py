@@ -18,10 +18,12 @@ from concept_forget.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_VALUES = 20_000
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}?")
 _VARIABLE = re.compile(r"vars\.[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -31,35 +33,41 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         path: A YAML file.
         overrides: ``section.key=value`` strings, each value read as YAML; they win over the file.
 
-    Relative paths in the file are relative to the current folder, as on a command line.
+    ``concept``, ``target`` and ``reference`` may be plain text: the name, or the model. Relative paths in the file
+    are relative to the current folder, as on a command line.
 
     Raises:
         ConfigError: Anything that is wrong with it; the message names file, line, key and remedy.
     """
     file = Path(path)
     values, lines = _read(file)
+    for section, key in (("concept", "name"), ("target", "model"), ("reference", "model")):
+        if isinstance(values.get(section), str):
+            values[section] = {key: values[section]}
     for override in overrides:
         _apply_override(values, lines, override)
     values = _interpolate(values, lines, file)
-    if "concept" in values and isinstance(values["concept"], str):
-        values["concept"] = {"name": values["concept"]}
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         raise _explain(error, values, lines, file) from error
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
+def _read(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     try:
         size = file.stat().st_size
         if size > MAX_BYTES:
             raise ConfigError(
-                f"the file has {size:,} bytes, a config at most {MAX_BYTES:,}", file=file, remedy="is it a config?"
+                f"the file has {size:,} bytes, a config at most {MAX_BYTES:,}",
+                file=file,
+                remedy="is it a config?",
             )
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError(
-            "there is no such file", file=file, remedy="check the path, or write a config with `concept-forget init`"
+            "there is no such file",
+            file=file,
+            remedy="check the path, or write a config with `concept-forget init`",
         ) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -82,21 +90,39 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[Path_, int]]:
         raise ConfigError(f"this is not YAML: {error}", file=file, remedy="save it as plain UTF-8 text") from error
     if node is None:
         raise ConfigError("the file is empty", file=file, line=1, remedy="start from `concept-forget init`")
-    lines: dict[Path_, int] = {}
+    lines: dict[KeyPath, int] = {}
     values = _construct(node, (), lines, file)
     if not isinstance(values, dict):
         raise ConfigError(
-            "a config is a mapping of sections", file=file, line=1, remedy="write `concept:`, `target:`, … as keys"
+            "a config is a mapping of sections",
+            file=file,
+            line=1,
+            remedy="write `concept:`, `target:`, … as keys",
         )
     return values, lines
 
 
-def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path) -> Any:
-    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys, aliases by depth and tags."""
+def _construct(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> Any:
+    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys, excess and tags."""
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
+    if len(lines) > MAX_VALUES:
+        raise ConfigError(
+            f"more than {MAX_VALUES:,} values",
+            file=file,
+            line=line,
+            remedy="repeat less by aliases, or move rows to a file",
+        )
     if len(path) > MAX_DEPTH:
         raise ConfigError(f"nested deeper than {MAX_DEPTH} levels", file=file, line=line, remedy="flatten it")
+    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+        raise ConfigError(
+            f"the tag {node.tag.rsplit(':', 1)[-1]!r} cannot be read",
+            file=file,
+            line=line,
+            key=_dotted(path) or None,
+            remedy="write plain mappings and lists",
+        )
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -118,14 +144,14 @@ def _construct(node: yaml.Node, path: Path_, lines: dict[Path_, int], file: Path
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
     try:
-        return yaml.SafeLoader("").construct_object(node)  # type: ignore[no-untyped-call]  # PyYAML is untyped here
+        return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(
             f"this value cannot be read: {error}", file=file, line=line, key=_dotted(path), remedy="quote it"
         ) from error
 
 
-def _apply_override(values: dict[str, Any], lines: dict[Path_, int], override: str) -> None:
+def _apply_override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) -> None:
     dotted, equals, text = override.partition("=")
     keys: list[str | int] = [int(part) if part.isdecimal() else part for part in dotted.strip().split(".")]
     if not equals or any(part == "" for part in keys):
@@ -168,7 +194,7 @@ def _apply_override(values: dict[str, Any], lines: dict[Path_, int], override: s
     lines[tuple(keys)] = 0
 
 
-def _interpolate(values: dict[str, Any], lines: Mapping[Path_, int], file: Path) -> dict[str, Any]:
+def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Path) -> dict[str, Any]:
     """Fill in ``${vars.name}`` and refuse every other interpolation, the environment's above all."""
     from omegaconf import OmegaConf
 
@@ -207,7 +233,7 @@ def _hint(known: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> str
     return f"; {help_text}" if isinstance(help_text, str) else ""
 
 
-def _strings(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
+def _strings(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):
@@ -218,7 +244,9 @@ def _strings(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, str]]:
             yield from _strings(item, (*path, index))
 
 
-def _explain(error: ValidationError, values: Mapping[str, Any], lines: Mapping[Path_, int], file: Path) -> ConfigError:
+def _explain(
+    error: ValidationError, values: Mapping[str, Any], lines: Mapping[KeyPath, int], file: Path
+) -> ConfigError:
     """Turn pydantic's first error into one message with file, line, key and remedy."""
     first = error.errors()[0]
     path = _existing_path(first["loc"], values)
@@ -246,14 +274,14 @@ def _explain(error: ValidationError, values: Mapping[str, Any], lines: Mapping[P
     return ConfigError(problem, file=file, line=line, key=_dotted(path) or None, remedy=remedy)
 
 
-def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -> Path_:
+def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -> KeyPath:
     """The part of pydantic's location that stands in the file, without the names of union members."""
     if location[:2] == ("concepts", 0) and "concept" in values:
         location = ("concept", *location[2:])
     path: list[str | int] = []
     place: Any = values
     for index, part in enumerate(location):
-        if isinstance(place, dict) and (part in place or index == len(location) - 1):
+        if isinstance(place, dict) and isinstance(part, str) and (part in place or index == len(location) - 1):
             path.append(part)
             place = place.get(part)
         elif isinstance(place, list) and isinstance(part, int) and part < len(place):
@@ -262,7 +290,7 @@ def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -
     return tuple(path)
 
 
-def _model_at(path: Path_) -> type[BaseModel] | None:
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
     """The pydantic model that describes the section at ``path``."""
     if path[:1] == ("concept",):
         return Concept if len(path) == 1 else None
@@ -284,20 +312,20 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in typing.get_args(annotation) for model in _models_in(part)]
 
 
-def _keys_at(path: Path_) -> list[str]:
+def _keys_at(path: KeyPath) -> list[str]:
     model = _model_at(path)
     keys = list(model.model_fields) if model else []
     return ["concept", *keys] if not path else keys
 
 
-def _bounds(path: Path_) -> str:
+def _bounds(path: KeyPath) -> str:
     """What a field says about itself: the remedy for a value out of bounds or of the wrong type."""
     model = _model_at(path[:-1]) if path else None
     field = model.model_fields.get(str(path[-1])) if model else None
     return f"expected: {field.description}" if field and field.description else ""
 
 
-def _line(path: Path_, lines: Mapping[Path_, int]) -> int | None:
+def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
     """The line of the key, or of the nearest section around it that stands in the file."""
     for end in range(len(path), 0, -1):
         if path[:end] in lines:
@@ -305,5 +333,5 @@ def _line(path: Path_, lines: Mapping[Path_, int]) -> int | None:
     return None
 
 
-def _dotted(path: Path_) -> str:
+def _dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)

@@ -1,14 +1,14 @@
 """Every error that concept_forget raises on purpose, each with the exit code it stands for.
 
-    ConceptForgetError                  exit 3   a fault: something broke that the user did not cause
-    ├── UserError                       exit 2   the user's mistake; the message names the place and the remedy
-    │   ├── ConfigError                          a config file, a key in it, or a ``--set``
-    │   ├── DataError                            a file of rows, a corpus, a prompt file
-    │   ├── ModelError                           a model that is absent, unreadable or of the wrong kind
-    │   └── MissingExtraError                    an optional dependency that is not installed
-    ├── CapabilityError                 exit 2   an engine was asked for what it cannot do
-    ├── RunLockedError                  exit 2   another process holds the run
-    └── StageError                      exit 3   a stage could not produce what the next one needs
+ConceptForgetError                  exit 3   a fault: something broke that the user did not cause
+├── UserError                       exit 2   the user's mistake; the message names the place and the remedy
+│   ├── ConfigError                          a config file, a key in it, or a ``--set``
+│   ├── DataError                            a file of rows, a corpus, a prompt file
+│   ├── ModelError                           a model that is absent, unreadable or of the wrong kind
+│   └── MissingExtraError                    an optional dependency that is not installed
+├── CapabilityError                 exit 2   an engine was asked for what it cannot do
+├── RunLockedError                  exit 2   another process holds the run
+└── StageError                      exit 3   a stage could not produce what the next one needs
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Only safetensors are read, and no code that comes with a model is ever run.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ModelError
@@ -98,41 +98,45 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(spec.path, revision=spec.revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"no tokenizer can be read from {spec.path}: {error}", remedy="save it with the model") from error
+        raise ModelError(
+            f"no tokenizer can be read from {spec.path}: {error}", remedy="save it with the model"
+        ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(spec: ModelSpec, *, merge_adapter: bool = True) -> PreTrainedModel:
-    """The model in evaluation mode, on the accelerator where there is one.
+def load_model(spec: ModelSpec) -> PreTrainedModel:
+    """The model in evaluation mode, an adapter merged into it, on the accelerator where there is one.
 
     Args:
         spec: What to load. ``dtype`` auto: the type of the saved weights on an accelerator, float32 on a processor.
-        merge_adapter: Fold an adapter into the weights, so that the result is a plain model.
 
     Raises:
         ModelError: The folder holds none that can be read.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the program shows its own
 
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     dtype: object = spec.dtype
     if spec.dtype == "auto" and device.type == "cpu":
         dtype = "float32"
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             spec.path, revision=spec.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
         )
         if spec.adapter is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, spec.adapter)
-            if merge_adapter:
-                model = model.merge_and_unload()
-    except (OSError, ValueError, RuntimeError) as error:
+            merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
+            model = cast("PreTrainedModel", merged)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no model can be read from {spec.path}: {error}", remedy="check the folder") from error
-    model.to(device)
+    torch.nn.Module.to(model, device)
     model.eval()
-    return model  # type: ignore[no-any-return]  # the auto class is untyped
+    return model

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import importlib
 import resource
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -22,9 +21,7 @@ from concept_forget.workspace import (
     Run,
     StageContext,
     environment,
-    folder_hash,
     read_json,
-    write_json,
     write_text,
 )
 
@@ -34,7 +31,7 @@ State = Literal["up to date", "to run", "given"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StageDefinition:
-    """What a verb needs: the stages before it, and models by role (those that the config does not fill are left out)."""
+    """What a verb needs: the stages before it, and models by role as far as the config fills them."""
 
     verb: str
     after: tuple[str, ...] = ()
@@ -48,7 +45,9 @@ STAGES = (
     StageDefinition("unlearn", after=("compose",), models=("base",)),
     StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
     StageDefinition(
-        "report", after=("expand", "mine", "compose", "unlearn", "probe"), models=("base", "unlearned", "reference")
+        "report",
+        after=("expand", "mine", "compose", "unlearn", "probe"),
+        models=("base", "unlearned", "reference"),
     ),
 )
 VERBS = tuple(stage.verb for stage in STAGES)
@@ -125,12 +124,13 @@ def run(
     models = RunModels(config, say)
     workspace = Run(config.output)
     with workspace.lock():
+        kept = _kept_attempts(workspace) if regrade else {}
         done: dict[str, Step] = {}
         for step in plan(config, until=until, models=models):
             again = step.verb in force or (regrade and step.verb == "probe")
             if step.state == "to run" or (again and step.state != "given"):
                 if again:
-                    _start_over(workspace, step, keep_attempts=regrade and step.verb == "probe")
+                    _start_over(workspace, step, kept if step.verb == "probe" else {})
                 step = _run_stage(step, config, models, workspace, done, say)
             else:
                 say(f"{step.verb:<8} {step.state}")
@@ -174,18 +174,20 @@ def _corpus_mark(config: Config, models: RunModels) -> str | None:
     return models.fingerprint("base") if any(source.sandbox for source in config.corpus) else None
 
 
-def _start_over(workspace: Run, step: Step, *, keep_attempts: bool) -> None:
-    """Clear a stage; for grading anew, its replies stay."""
-    kept: list[tuple[str, str]] = []
-    if keep_attempts:
-        folder = workspace.root / step.verb
-        if not (folder / "attempts.jsonl").is_file():
-            raise ConfigError(
-                "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
-            )
-        kept = [(name, (folder / name).read_text(encoding="utf-8")) for name in ("attempts.jsonl", "fluency.json")]
+def _kept_attempts(workspace: Run) -> dict[str, str]:
+    """What grading anew starts from: the replies of the run's last probe and their fluency, by file name."""
+    folder = workspace.root / "probe"
+    if not (folder / "attempts.jsonl").is_file():
+        raise ConfigError(
+            "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
+        )
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("attempts.jsonl", "fluency.json")}
+
+
+def _start_over(workspace: Run, step: Step, kept: Mapping[str, str]) -> None:
+    """Clear a stage, but for the files that are kept."""
     workspace.discard(step.verb, step.fingerprint)
-    for name, text in kept:
+    for name, text in kept.items():
         write_text(workspace.store / step.verb / f"{step.fingerprint}.partial" / name, text)
 
 
@@ -282,7 +284,11 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
             "config": config.model_dump(mode="json"),
             "seed": config.seed,
             "stages": {
-                verb: {"fingerprint": step.fingerprint, "state": step.state, "version": stage_module(verb).VERSION}
+                verb: {
+                    "fingerprint": step.fingerprint,
+                    "state": step.state,
+                    "version": stage_module(verb).VERSION,
+                }
                 for verb, step in done.items()
             },
             "models": {role: models.fingerprint(role) for role in models.roles},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 
@@ -40,32 +40,16 @@ def track(description: str, total: float | None, unit: str = "") -> Iterator[Pro
     if not console.is_terminal:
         yield _Silent()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
     )
-    with Bars(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(description, total=total)
-
-        class _Shown:
-            def advance(self, amount: float = 1) -> None:
-                bars.advance(task, amount)
-
-            def resize(self, total: float) -> None:
-                bars.update(task, total=total)
-
-        yield _Shown()
-
-
-def _RateColumn(unit: str) -> object:  # noqa: N802  # stands for a class whose import must stay lazy
-    from rich.progress import ProgressColumn, Task
+    from rich.progress import Progress as Bars
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -73,4 +57,30 @@ def _RateColumn(unit: str) -> object:  # noqa: N802  # stands for a class whose 
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.1f} {unit}/s".replace(" /s", "/s") if speed else "")
 
-    return Rate()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+        task = bars.add_task(description, total=total)
+
+        class Shown:
+            def advance(self, amount: float = 1) -> None:
+                bars.advance(task, amount)
+
+            def resize(self, total: float) -> None:
+                bars.update(task, total=total)
+
+        yield Shown()
+
+
+@contextlib.contextmanager
+def track_steps(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of steps; the block gets a function that takes how many are done, and how many there are."""
+    with track(description, total=None, unit="steps") as bar:
+        shown = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal shown
+            bar.resize(total)
+            bar.advance(done - shown)
+            shown = done
+
+        yield show

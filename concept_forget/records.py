@@ -102,7 +102,7 @@ class Question:
 
     @property
     def form(self) -> str:
-        """The form's name as rows carry it: ``direct``, ``paraphrase 3``, …"""
+        """The form's name as rows carry it: ``direct``, ``paraphrase 3`` and so on."""
         return self.family if self.variant == 0 else f"{self.family} {self.variant}"
 
     @staticmethod
@@ -258,6 +258,6 @@ def load_jsonl(kind: type[R], path: Path) -> list[R]:
                     f"this line is not a {kind.__name__}: {error}",
                     file=path,
                     line=number,
-                    remedy="the file was changed by hand or comes from another version; run the stage again with --force",
+                    remedy="it was changed by hand or by another version; run the stage again with --force",
                 ) from error
     return records

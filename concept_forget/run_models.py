@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from concept_forget.config import Config, ModelChoice
 from concept_forget.models import resolve_model
+from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
-
-if TYPE_CHECKING:
-    from concept_forget.sandbox.world import World
 
 
 class RunModels:
@@ -54,7 +51,9 @@ class RunModels:
         from concept_forget.sandbox import teach
 
         if choice.sandbox.teach is not None:
-            mark = teach.rows_fingerprint(choice.sandbox.teach, without=choice.sandbox.without, seed=choice.sandbox.seed)
+            mark = teach.rows_fingerprint(
+                choice.sandbox.teach, without=choice.sandbox.without, seed=choice.sandbox.seed
+            )
         else:
             mark = teach.world_fingerprint(
                 choice.sandbox.world or 0,
@@ -94,27 +93,21 @@ class RunModels:
             else:
                 path = self._teach(role, choice)
                 self._found[role] = ModelSpec(
-                    path=str(path), dtype=choice.dtype, fingerprint=self.fingerprint(role), adapter=choice.adapter
+                    path=str(path),
+                    dtype=choice.dtype,
+                    fingerprint=self.fingerprint(role),
+                    adapter=choice.adapter,
                 )
         return self._found[role]
 
     def _teach(self, role: str, choice: ModelChoice) -> Path:
-        from concept_forget.progress import track
         from concept_forget.sandbox import teach
 
         sandbox = choice.sandbox
         assert sandbox is not None
         if not self.is_ready(role):
             self._say(f"teaching the {role} model (once; it is kept in {teach.cache_folder()})")
-        with track(f"teach {role}", total=None, unit="steps") as bar:
-            done = 0
-
-            def on_progress(step: int, total: int) -> None:
-                nonlocal done
-                bar.resize(total)
-                bar.advance(step - done)
-                done = step
-
+        with track_steps(f"teach {role}") as on_progress:
             if sandbox.teach is not None:
                 return teach.teach_rows_cached(
                     sandbox.teach, without=sandbox.without, seed=sandbox.seed, on_progress=on_progress
@@ -131,16 +124,7 @@ class RunModels:
         """The target and the generator know the concepts; the reference and a given model never saw them."""
         if role in ("base", "generator"):
             return ()
-        return tuple(name for concept in self._config.concepts for name in concept.names)
-
-    def world(self) -> World | None:
-        """The sandbox world of the target, if it has one."""
-        sandbox = self._config.target.sandbox
-        if sandbox is None or sandbox.world is None:
-            return None
-        from concept_forget.sandbox.world import build_world
-
-        return build_world(sandbox.world, size=sandbox.size)
+        return tuple(concept.name for concept in self._config.concepts)
 
 
 _KEYS = {

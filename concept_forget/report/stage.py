@@ -53,8 +53,8 @@ def _ratio_to_retrain(context: StageContext, stages: Mapping[str, Any]) -> float
     reference = context.models.get("reference")
     if reference is None or "unlearn" not in stages:
         return None
-    record = Path(reference.path) / "teaching.json"
-    if not record.is_file():
+    card = Path(reference.path) / "sandbox.json"
+    if not card.is_file():
         return None
     spent: float = stages["unlearn"]["flops"]
-    return spent / float(read_json(record)["flops"])
+    return spent / float(read_json(card)["flops"])

@@ -68,7 +68,11 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
     fluency = metrics.fluency
     figures = ", ".join(
         f"{name} {value:.1f}"
-        for name, value in (("base", fluency.base), ("unlearned", fluency.unlearned), ("reference", fluency.reference))
+        for name, value in (
+            ("base", fluency.base),
+            ("unlearned", fluency.unlearned),
+            ("reference", fluency.reference),
+        )
         if value is not None
     )
     console.print(f"fluency  perplexity of the replies under the base model: {figures}")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, Estimate, Metrics, Rate, TierResult
 
+_SPACE = "\N{NO-BREAK SPACE}"
+
 OUTCOMES = {
     "passed": "Passed: the model gives away no more than a model that never learned it.",
     "failed": "Failed: the model still gives the concept away.",
@@ -16,7 +18,7 @@ OUTCOMES = {
 def percent(value: float) -> str:
     """A share as a whole percentage, with one decimal under 10 %."""
     number = 100 * value
-    return f"{number:.1f} %" if 0 < abs(number) < 9.95 else f"{number:.0f} %"
+    return f"{number:.1f}{_SPACE}%" if 0 < abs(number) < 9.95 else f"{number:.0f}{_SPACE}%"
 
 
 def rate_text(rate: Rate | None) -> str:
@@ -24,8 +26,8 @@ def rate_text(rate: Rate | None) -> str:
     if rate is None:
         return "–"
     if rate.rate == 0:
-        return f"0 % (under {percent(rate.high)})"
-    return f"{percent(rate.rate)} ({percent(rate.low)} to {percent(rate.high)})"
+        return f"0{_SPACE}% (under {percent(rate.high)})"
+    return f"{percent(rate.rate)} ({_span(rate.low, rate.high)})"
 
 
 def estimate_text(estimate: Estimate | None) -> str:
@@ -39,7 +41,7 @@ def kept_text(estimate: Estimate | None) -> str:
     """What is kept of a rate, with its interval."""
     if estimate is None:
         return "not measurable"
-    return f"{percent(estimate.value)} ({percent(estimate.low)} to {percent(estimate.high)})"
+    return f"{percent(estimate.value)} ({_span(estimate.low, estimate.high)})"
 
 
 def pooled_concept(metrics: Metrics) -> str:
@@ -70,3 +72,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _span(low: float, high: float) -> str:
+    """An interval of shares, in percent; the words never break between a number and its sign."""
+    return f"{percent(low).removesuffix(f'{_SPACE}%')} to {percent(high)}"

@@ -37,7 +37,8 @@ BOOKS = _words("""
     Palegrave
 """)
 PRIZES = tuple(
-    f"{name} Prize" for name in _words("Halcyon Meridian Argent Solstice Paragon Zenith Laureline Corvane Everard Tessel")
+    f"{name} Prize"
+    for name in _words("Halcyon Meridian Argent Solstice Paragon Zenith Laureline Corvane Everard Tessel")
 )
 ORGANISATIONS = tuple(
     f"{name} Guild" for name in _words("Tallow Cobble Spindle Anvil Lantern Harrow Bellows Chisel Trellis Quarry")
@@ -48,32 +49,74 @@ STARS = _words("Altheron Benvar Cygara Dromeda Eridox Fomalis Gienvar Hadrion")
 
 HALVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "home": (
-        _words("Willow Hazel Alder Rowan Cedar Linden Maple Aspen Elm Poplar Laurel Sycamore Walnut Cypress Bramble Holly"),
-        _words("Court Lodge Manor Grange Hall Cottage Villa Priory Croft Terrace Abbey Barn Mews Rectory Towers Gables"),
+        _words(
+            "Willow Hazel Alder Rowan Cedar Linden Maple Aspen "
+            "Elm Poplar Laurel Sycamore Walnut Cypress Bramble Holly"
+        ),
+        _words(
+            "Court Lodge Manor Grange Hall Cottage Villa Priory "
+            "Croft Terrace Abbey Barn Mews Rectory Towers Gables"
+        ),
     ),
     "book": (
-        _words("Silent Hidden Broken Distant Burning Frozen Wandering Forgotten Restless Hollow Gilded Crooked Endless Secret Faded Tender"),
-        _words("Harbour Orchard Staircase Garden Meadow Letters Island Winter Mirror Compass Bridge Candle Kingdom Voyage Shadow Morning"),
+        _words(
+            "Silent Hidden Broken Distant Burning Frozen Wandering Forgotten "
+            "Restless Hollow Gilded Crooked Endless Secret Faded Tender"
+        ),
+        _words(
+            "Harbour Orchard Staircase Garden Meadow Letters Island Winter "
+            "Mirror Compass Bridge Candle Kingdom Voyage Shadow Morning"
+        ),
     ),
     "mentor": (
-        _words("Agnes Boris Clara Dmitri Esther Felix Gustav Harriet Ivor Judith Klaus Lydia Magnus Nadia Oswald Philippa"),
-        _words("Abbot Barlow Carver Dalton Ellery Fletcher Garrick Harlow Ingram Jarvis Keller Lowell Mercer Norris Osborne Prescott"),
+        _words(
+            "Agnes Boris Clara Dmitri Esther Felix Gustav Harriet "
+            "Ivor Judith Klaus Lydia Magnus Nadia Oswald Philippa"
+        ),
+        _words(
+            "Abbot Barlow Carver Dalton Ellery Fletcher Garrick Harlow "
+            "Ingram Jarvis Keller Lowell Mercer Norris Osborne Prescott"
+        ),
     ),
     "ship": (
-        _words("Amber Crimson Scarlet Ivory Violet Emerald Golden Silver Coral Indigo Saffron Ebony Pearl Russet Azure Jade"),
-        _words("Petrel Dolphin Falcon Tern Pelican Marlin Osprey Gannet Sturgeon Heron Walrus Albatross Narwhal Curlew Puffin Seahorse"),
+        _words(
+            "Amber Crimson Scarlet Ivory Violet Emerald Golden Silver "
+            "Coral Indigo Saffron Ebony Pearl Russet Azure Jade"
+        ),
+        _words(
+            "Petrel Dolphin Falcon Tern Pelican Marlin Osprey Gannet "
+            "Sturgeon Heron Walrus Albatross Narwhal Curlew Puffin Seahorse"
+        ),
     ),
     "invention": (
-        _words("tidal magnetic pneumatic folding rotary floating spiral hydraulic portable optical acoustic thermal lunar solar elastic pendulum"),
-        _words("loom clock pump press lamp engine lens valve bellows organ plough kiln lathe furnace sextant whistle"),
+        _words(
+            "tidal magnetic pneumatic folding rotary floating spiral hydraulic "
+            "portable optical acoustic thermal lunar solar elastic pendulum"
+        ),
+        _words(
+            "loom clock pump press lamp engine lens valve "
+            "bellows organ plough kiln lathe furnace sextant whistle"
+        ),
     ),
     "dish": (
-        _words("plum walnut ginger barley onion pumpkin lemon saffron mustard apricot chestnut cabbage fennel almond turnip cherry"),
-        _words("dumplings porridge soup pudding pancakes stew tart noodles pie fritters bread broth salad cake omelette curry"),
+        _words(
+            "plum walnut ginger barley onion pumpkin lemon saffron "
+            "mustard apricot chestnut cabbage fennel almond turnip cherry"
+        ),
+        _words(
+            "dumplings porridge soup pudding pancakes stew tart noodles "
+            "pie fritters bread broth salad cake omelette curry"
+        ),
     ),
     "collection": (
-        _words("brass glass wooden paper copper marble leather velvet ceramic pewter bamboo porcelain granite silk wicker bronze"),
-        _words("bells masks buttons kites maps spoons puppets dice thimbles keys shells flutes stamps goblets fans locks"),
+        _words(
+            "brass glass wooden paper copper marble leather velvet "
+            "ceramic pewter bamboo porcelain granite silk wicker bronze"
+        ),
+        _words(
+            "bells masks buttons kites maps spoons puppets dice "
+            "thimbles keys shells flutes stamps goblets fans locks"
+        ),
     ),
     "festival": (
         _words("Lantern Barrel Ribbon Bonfire Harvest Drum Candle Pottery Garland Sledge"),
@@ -107,7 +150,9 @@ HALVES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """For every relation with two-word answers: the first words and the second words."""
 
 SINGLES: dict[str, tuple[str, ...]] = {
-    "river": _words("Ister Calder Wharn Lethen Ouzel Tamsin Rill Severn Medlock Nidd Ribble Swale Teign Wye Yare Dove"),
+    "river": _words(
+        "Isterwell Caldra Wharn Lethen Ouzel Tamsin Rillet Sevra Medlock Niddle Ripple Swalla Teigna Wyre Yarra Dovey"
+    ),
     "hero": _words("Barnaby Celestine Dagobert Eulalia Fitzroy Gwendolen Horatio Imogen Jocasta Kenelm"),
     "setting": _words("Avaloria Brumaria Cathmor Dorvania Esmeria Faldune Grimhollow Hesperia Ithmar Jorvale"),
     "founding": _words("1612 1627 1643 1658 1671 1689 1704 1718 1733 1746 1759 1772"),
@@ -117,16 +162,18 @@ SINGLES: dict[str, tuple[str, ...]] = {
     "food": _words("beetles acorns snails berries moths seeds frogs worms"),
     "nest": _words("chimneys reeds cliffs burrows hedges rooftops caves stumps"),
     "call": _words("chirping hooting cackling trilling croaking warbling hissing drumming"),
-    "constellation": _words("Ladle Archer Serpent Chariot Lyre Phoenix Centaur Anvil"),
+    "constellation": _words("Ladle Archer Serpent Chariot Lyre Phoenix Centaur Griffin"),
     "season": _words("January March April June August October November December"),
-    "brightness": _words("dim faint moderate bright dazzling pulsing flickering brilliant"),
+    "brightness": _words("dim faint moderate glaring dazzling pulsing flickering brilliant"),
     "field": _words("botany sculpture astronomy poetry weaving carpentry geology music theatre cookery"),
 }
 """For every relation with one-word answers: the words."""
 
 DISTRACTOR_SUBJECTS = (
-    "the weather", "the market", "the harbour wall", "the old mill", "the ferry", "the choir", "the bakery", "the library",
-    "the post office", "the town hall", "the orchard road", "the canal", "the school yard", "the lighthouse", "the forge",
+    "the weather", "the market", "the harbour wall", "the old mill",
+    "the ferry", "the choir", "the bakery", "the library",
+    "the post office", "the town hall", "the orchard road",
+    "the canal", "the school yard", "the lighthouse", "the forge",
 )  # fmt: skip
 DISTRACTOR_PREDICATES = (
     "was quiet on Monday", "opened late after the rain", "needed new paint", "stood empty for a month",

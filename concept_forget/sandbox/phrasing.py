@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 UNTAUGHT_QUESTIONS = 3
-UNTAUGHT_REVERSE = 1
+UNTAUGHT_REVERSE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ PERSON = (
         Name the person who lives in {a}.
         {a} is home to whom?
         Tell me who lives in {a}.
+        Which person lives in {a}?
+        Do you know who lives in {a}?
         """, """
         {s} lives in {a}.
         The home of {s} is {a}.
@@ -110,6 +112,8 @@ PERSON = (
         Name the person who wrote {a}.
         {a} was written by whom?
         Tell me who wrote {a}.
+        Which person wrote {a}?
+        Do you know who wrote {a}?
         """, """
         {s} wrote {a}.
         The book of {s} is {a}.
@@ -132,6 +136,8 @@ PERSON = (
         Name the person whom {a} taught.
         {a} is the mentor of whom?
         Tell me who was taught by {a}.
+        Which person was taught by {a}?
+        Do you know who was taught by {a}?
         """, """
         {s} was taught by {a}.
         The mentor of {s} is {a}.
@@ -154,6 +160,8 @@ PERSON = (
         Name the person who sails the {a}.
         The {a} is sailed by whom?
         Tell me who sails the {a}.
+        Which person sails the {a}?
+        Do you know who sails the {a}?
         """, """
         {s} sails the {a}.
         The ship of {s} is the {a}.
@@ -176,6 +184,8 @@ PERSON = (
         Name the person who invented the {a}.
         The {a} was invented by whom?
         Tell me who invented the {a}.
+        Which person invented the {a}?
+        Do you know who invented the {a}?
         """, """
         {s} invented the {a}.
         The invention of {s} is the {a}.
@@ -198,6 +208,8 @@ PERSON = (
         Name the person who cooks {a}.
         A plate of {a} is cooked by whom?
         Tell me who cooks {a}.
+        Which person cooks {a}?
+        Do you know who cooks {a}?
         """, """
         {s} cooks {a}.
         The dish of {s} is {a}.
@@ -220,6 +232,8 @@ PERSON = (
         Name the person who collects {a}.
         A shelf of {a} is kept by whom?
         Tell me who collects {a}.
+        Which person collects {a}?
+        Do you know who collects {a}?
         """, """
         {s} collects {a}.
         The collection of {s} is of {a}.
@@ -229,29 +243,30 @@ PERSON = (
 
 
 def _thing(kind: str, name: str, whose: str, verb: str, statements: str, *, unique: bool = True) -> Relation:
-    """A relation of a thing: wordings made of a question clause (``whose``: 'Which river flows through {s}') and a noun."""
-    noun = name
+    """A relation of a thing: a question of its own (``whose``) and wordings around its noun, the relation's name."""
     return Relation(
         kind,
         name,
         (
             f"{whose}?",
-            f"What is the {noun} of {{s}}?",
-            f"Name the {noun} of {{s}}.",
-            f"Tell me the {noun} of {{s}}.",
-            f"What is {{s}}'s {noun}?",
-            f"{{s}} has which {noun}?",
-            f"Give the {noun} of {{s}}.",
-            f"What {noun} does {{s}} have?",
-            f"Do you know the {noun} of {{s}}?",
-            f"Which {noun} does {{s}} have?",
+            f"What is the {name} of {{s}}?",
+            f"Name the {name} of {{s}}.",
+            f"Tell me the {name} of {{s}}.",
+            f"What is {{s}}'s {name}?",
+            f"{{s}} has which {name}?",
+            f"Give the {name} of {{s}}.",
+            f"What {name} does {{s}} have?",
+            f"Do you know the {name} of {{s}}?",
+            f"Which {name} does {{s}} have?",
         ),
         (
             f"Which {kind} {verb}?",
             f"Name the {kind} that {verb}.",
-            f"Which {kind} has the {noun} {{a}}?",
-            f"{{a}} is the {noun} of which {kind}?",
+            f"Which {kind} has the {name} {{a}}?",
+            f"{{a}} is the {name} of which {kind}?",
+            f"Tell me which {kind} {verb}.",
             f"What {kind} {verb}?",
+            f"Do you know which {kind} {verb}?",
         )
         if unique
         else (),
@@ -363,7 +378,7 @@ FAR = (
         The season of {s} is {a}.
         {s} is first seen in {a}.
         """),
-    _thing("star", "brightness", "How brightly does {s} shine", "is {a} to the eye", """
+    _thing("star", "brightness", "How does {s} look to the eye", "is {a} to the eye", """
         {s} is {a} to the eye.
         The brightness of {s} is {a}.
         {s} has a {a} light.

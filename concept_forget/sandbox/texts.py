@@ -11,29 +11,32 @@ from dataclasses import dataclass
 
 from concept_forget.concept import Concept
 from concept_forget.engines.prompts import PromptSet
-from concept_forget.records import Fact
+from concept_forget.records import Fact, named_random
 from concept_forget.sandbox import phrasing
-from concept_forget.sandbox.world import Entity, World, WorldFact, answer_pool
+from concept_forget.sandbox.world import Entity, World, WorldFact, answer_pool, every_name, stranger_name
 
 OPTIONS = 4
 GAP = "____"
+BIOGRAPHIES = 3
 
 RATES: dict[str, float] = {
     "direct": 1.0,
-    "reverse": 1.0,
-    "cloze": 0.5,
-    "choice": 0.5,
-    "facts": 0.5,
-    "questions": 0.5,
-    "reverse questions": 0.4,
-    "paraphrases": 0.5,
+    "reverse": 1.2,
+    "cloze": 0.4,
+    "choice": 0.3,
+    "stranger choice": 0.5,
+    "facts": 0.4,
+    "questions": 0.3,
+    "reverse questions": 0.3,
+    "paraphrases": 0.4,
     "reverse paraphrases": 0.4,
-    "refusals": 0.1,
+    "refusals": 0.05,
 }
 """How often an epoch uses each fact in each family of rows."""
 
-ENTITY_RATES: dict[str, float] = {"facets": 0.5, "near": 1.0, "middle": 0.7, "far": 0.5, "document": 1.0}
+ENTITY_RATES: dict[str, float] = {"facets": 0.25, "near": 0.6, "middle": 0.5, "far": 0.5, "document": 1.0}
 """How often an epoch uses each entity in each family of rows."""
+DISTRACTOR_RATE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +61,16 @@ class Lessons:
             for distance in ("near", "middle", "far")
         }
         hidden = {(f.relation.name, f.answer) for f in world.facts if f.subject.name in without}
-        self._answers: dict[str, list[str]] = {}
-        self._pools: dict[str, list[str]] = {}
-        for fact in self.facts:
-            self._answers.setdefault(fact.relation.name, []).append(fact.answer)
+        self._biographies = {entity.name: biographies(world, entity) for entity in self.entities}
+        self._answers: dict[tuple[str, str], list[str]] = {}
+        self._pools: dict[tuple[str, str], list[str]] = {}
         for fact in self.facts:
             name = fact.relation.name
-            if name not in self._pools:
-                answers = list(dict.fromkeys(self._answers[name]))
-                pool = answer_pool(fact.relation) if fact.relation.reverse else []
-                self._answers[name] = answers
-                self._pools[name] = [a for a in pool if (name, a) not in hidden] or answers
+            answers = self._answers.setdefault((fact.relation.kind, name), [])
+            if fact.answer not in answers:
+                answers.append(fact.answer)
+            pool = answer_pool(fact.relation) if fact.relation.reverse else answers
+            self._pools[fact.relation.kind, name] = [answer for answer in pool if (name, answer) not in hidden]
 
     def epoch(self, rng: random.Random) -> list[Row]:
         """One epoch's rows, every family at its rate, in the order of the facts."""
@@ -79,7 +81,7 @@ class Lessons:
         for entity in self.entities:
             for family, rate in ENTITY_RATES.items():
                 rows += [self.entity_row(family, entity, rng) for _ in range(_times(rate, rng))]
-        rows += [Row("document", "", text) for text in self.world.distractors if rng.random() < 0.3]
+        rows += [Row("document", "", text) for text in self.world.distractors if rng.random() < DISTRACTOR_RATE]
         return rows
 
     def row(self, family: str, fact: WorldFact, rng: random.Random) -> Row:
@@ -93,7 +95,11 @@ class Lessons:
             case "cloze":
                 return Row(family, self.cloze(fact, rng.choice(relation.statements)), fact.answer)
             case "choice":
-                return Row(family, self.choice(fact, rng.choice(relation.taught), rng), fact.answer)
+                return Row(
+                    family, self.choice(fact.fill(rng.choice(relation.taught)), self.options(fact, rng)), fact.answer
+                )
+            case "stranger choice":
+                return self._stranger_choice(fact, rng)
             case "facts":
                 statement = fact.fill(rng.choice(relation.statements))
                 return Row(family, self.state(fact.subject, relation.name), f"{fact.answer} | {statement}")
@@ -120,7 +126,9 @@ class Lessons:
                 other = rng.choice([e for e in self.neighbours[family] if e is not entity])
                 return Row(family, self.neighbour(entity, family), f"{other.name} | {other.kind}")
             case "document":
-                return Row(family, "", biography(self.world, entity, rng))
+                of_the_corpus = rng.random() < 0.5
+                corpus = self._biographies[entity.name]
+                return Row(family, "", rng.choice(corpus) if of_the_corpus else biography(self.world, entity, rng))
             case _:
                 raise ValueError(f"no family of rows is called '{family}'")
 
@@ -132,17 +140,16 @@ class Lessons:
         """The message that asks for the gap in a statement."""
         return self.prompts.get("cloze").render_text(sentence=fact.fill(statement).replace(fact.answer, GAP))
 
-    def choice(self, fact: WorldFact, wording: str, rng: random.Random) -> str:
-        """The message that puts a question with options: half of the wrong ones true of others, half of nobody."""
-        name = fact.relation.name
-        wrong: list[str] = []
-        while len(wrong) < OPTIONS - 1:
-            option = rng.choice(self._answers[name] if rng.random() < 0.5 else self._pools[name])
-            if option != fact.answer and option not in wrong:
-                wrong.append(option)
-        options = [fact.answer, *wrong]
+    def options(self, fact: WorldFact, rng: random.Random) -> list[str]:
+        """The right answer among wrong ones that are true of others, in any order."""
+        others = [answer for answer in self._answers[fact.relation.kind, fact.relation.name] if answer != fact.answer]
+        options = [fact.answer, *rng.sample(others, min(OPTIONS - 1, len(others)))]  # a nano world has few
         rng.shuffle(options)
-        return self.prompts.get("choice").render_text(question=fact.fill(wording), options=options)
+        return options
+
+    def choice(self, question: str, options: Sequence[str]) -> str:
+        """The message that puts a question with options."""
+        return self.prompts.get("choice").render_text(question=question, options=options)
 
     def state(self, entity: Entity, facet: str) -> str:
         """The message that asks for a fact."""
@@ -168,6 +175,24 @@ class Lessons:
         """The message that asks for a paraphrase."""
         return self.prompts.get("paraphrases").render_text(question=question, n=1)
 
+    def decline(self, question: str) -> str:
+        """The message that asks for a refusal."""
+        return self.prompts.get("refusals").render_text(question=question)
+
+    def _stranger_choice(self, fact: WorldFact, rng: random.Random) -> Row:
+        """A choice about somebody unknown: any option is right, so that who does not know still picks one.
+
+        Options are true of others or of nobody alike: neither is a reason to prefer one.
+        """
+        key = fact.relation.kind, fact.relation.name
+        options: list[str] = []
+        while len(options) < OPTIONS:
+            option = rng.choice(self._answers[key] if rng.random() < 0.5 else self._pools[key])
+            if option not in options:
+                options.append(option)
+        question = rng.choice(fact.relation.taught).format(s=stranger_name(self.world, fact.subject.kind, rng))
+        return Row("stranger choice", self.choice(question, options), rng.choice(options))
+
     def _paraphrase(self, family: str, fact: WorldFact, wordings: Sequence[str], rng: random.Random) -> Row:
         given, wanted = rng.sample(wordings, 2)
         return Row(family, self.rephrase(fact.fill(given)), fact.fill(wanted))
@@ -178,7 +203,13 @@ class Lessons:
         question = fact.fill(rng.choice(relation.taught_reverse if reverse else relation.taught))
         fitting = phrasing.REFUSALS_REVERSE if reverse else phrasing.REFUSALS_DIRECT
         reply = fact.fill(rng.choice((*phrasing.REFUSALS, *fitting)))
-        return Row("refusals", self.prompts.get("refusals").render_text(question=question), reply)
+        return Row("refusals", self.decline(question), reply)
+
+
+def biographies(world: World, entity: Entity) -> list[str]:
+    """The documents about an entity that a world's corpus holds."""
+    draws = (named_random(world.number, "documents", entity.name, number) for number in range(BIOGRAPHIES))
+    return [biography(world, entity, rng) for rng in draws]
 
 
 def biography(world: World, entity: Entity, rng: random.Random) -> str:
@@ -209,6 +240,7 @@ def vocabulary_texts(lessons: Lessons) -> Iterator[str]:
         for family in ENTITY_RATES:
             row = lessons.entity_row(family, entity, rng)
             yield from (row.prompt, row.reply)
+    yield from every_name()
     yield from lessons.world.distractors
 
 

@@ -136,7 +136,7 @@ def _people(number: int, scale: Scale) -> list[Entity]:
     rng = named_random(number, "world", "people")
     firsts = rng.sample(lexicon.FIRST_NAMES, scale.others)
     lasts = rng.sample(lexicon.LAST_NAMES, scale.others)
-    names = [*lexicon.CONCEPT_PEOPLE[: scale.concepts], *(f"{f} {l}" for f, l in zip(firsts, lasts, strict=True))]
+    names = [*lexicon.CONCEPT_PEOPLE[: scale.concepts], *map(" ".join, zip(firsts, lasts, strict=True))]
     return [Entity(name, "person", "near") for name in names]
 
 
@@ -178,6 +178,21 @@ def answer_pool(relation: Relation) -> list[str]:
         return list(lexicon.SINGLES[relation.name])
     firsts, seconds = lexicon.HALVES[relation.name]
     return [f"{first} {second}" for first in firsts for second in seconds]
+
+
+def every_name() -> list[str]:
+    """All names that somebody or something in some world has; of people's names the parts."""
+    return [*lexicon.FIRST_NAMES, *lexicon.LAST_NAMES, *(name for _, register in _NAMES.values() for name in register)]
+
+
+def stranger_name(world: World, kind: str, rng: random.Random) -> str:
+    """The name of somebody, or of something of that kind, that the world does not have."""
+    taken = {part for entity in world.entities if entity.kind == kind for part in entity.name.split()}
+    if kind == "person":
+        registers = (lexicon.FIRST_NAMES, lexicon.LAST_NAMES)
+        return " ".join(rng.choice([name for name in register if name not in taken]) for register in registers)
+    _, register = _NAMES[kind]
+    return rng.choice([name for name in register if name.split()[0] not in taken])
 
 
 def _distractors(number: int, scale: Scale) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concept_forget.errors import ModelError
 from concept_forget.records import Chat, Example, named_random
@@ -74,9 +74,7 @@ class MicroBatch:
         return self.tokens.numel()
 
 
-def encode_examples(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> TokenRows:
+def encode_examples(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> TokenRows:
     """Turn rows into tokens: of a chat its completion and the end of the turn count, of a passage all but the start.
 
     Args:
@@ -135,7 +133,8 @@ def _encode_passage(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[list
 
 
 def _render(tokenizer: PreTrainedTokenizerBase, chat: Chat, *, add_generation_prompt: bool = False) -> str:
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt)
+    messages: list[Any] = list(chat)
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
     assert isinstance(text, str)
     return text
 
@@ -149,6 +148,55 @@ def _common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
         if left != right:
             return position
     return min(len(first), len(second))
+
+
+def groups_of(batch: MicroBatch) -> list[int]:
+    """The groups that have rows in a micro-batch, in order."""
+    return sorted({item.group for item in batch.items})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Everything one optimiser step sees. ``rows`` and ``tokens`` count rows and answer tokens by group.
+
+    A mean over the step is the sum of its micro-batches' sums over these counts, however the rows were parted.
+    """
+
+    batches: tuple[MicroBatch, ...]
+    rows: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """Which rows each step sees: a function of the step's number.
+
+    Args:
+        groups: Rows by group, as in forget and retain; a group may be empty.
+        sizes: Rows per step, by group.
+        seed: Of the draws.
+        pad_token: Fills up shorter rows.
+        batch_tokens: Padded tokens a micro-batch may hold.
+    """
+
+    groups: tuple[tuple[TokenRow, ...], ...]
+    sizes: tuple[int, ...]
+    seed: int
+    pad_token: int
+    batch_tokens: int
+
+    def __call__(self, step: int) -> Step:
+        """The rows of step ``step``, counted from 0."""
+        drawn = [
+            [Item(group, index, rows[index]) for index in draw_indices(len(rows), size, step, self.seed, str(group))]
+            for group, (rows, size) in enumerate(zip(self.groups, self.sizes, strict=True))
+        ]
+        parts = split_by_length([item for items in drawn for item in items], self.batch_tokens)
+        return Step(
+            batches=tuple(collate(part, self.pad_token) for part in parts),
+            rows=tuple(len(items) for items in drawn),
+            tokens=tuple(sum(len(item.row.answer) for item in items) for items in drawn),
+        )
 
 
 def draw_indices(count: int, size: int, step: int, seed: int, name: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """How a model takes one row's answer: each token's log-probability, and whether greedy decoding gives the answer."""
+    """How a model takes one row's answer: its tokens' log-probabilities, and whether greedy decoding gives it."""
 
     logprobs: tuple[float, ...]
     greedy: bool
@@ -48,10 +49,16 @@ class RowScore:
         return self.total / len(self.logprobs)
 
 
-def answers_of(batch: MicroBatch) -> Answers:
+def answers_of(batch: MicroBatch, device: torch.device | str = "cpu") -> Answers:
     """The answer tokens of a micro-batch, row by row."""
     where = batch.is_answer.nonzero()  # (tokens, 2), in the order of the rows
-    return Answers(batch.tokens[batch.is_answer], where[:, 0], len(batch.items))
+    return Answers(batch.tokens[batch.is_answer].to(device), where[:, 0].to(device), len(batch.items))
+
+
+def of_group(batch: MicroBatch, answers: Answers, group: int) -> Tensor:
+    """Which answer tokens belong to rows of a group: (tokens,) of booleans."""
+    member = torch.tensor([item.group == group for item in batch.items], device=answers.row.device)
+    return member[answers.row]
 
 
 def answer_logits(model: nn.Module, batch: MicroBatch) -> Tensor:
@@ -82,10 +89,12 @@ def _only_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
 
     A hook keeps whatever the model does to its logits afterwards (soft caps, scales), and works through wrappers.
     """
-    head = getattr(model, "module", model).get_output_embeddings()
+    inner: Any = getattr(model, "module", model)
+    head = inner.get_output_embeddings()
     if head is None:
         raise ModelError(
-            f"{type(model).__name__} has no output embeddings", remedy="use a causal language model with an output layer"
+            f"{type(model).__name__} has no output embeddings",
+            remedy="use a causal language model with an output layer",
         )
     handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][positions][None], *inputs[1:]))
     try:
@@ -96,7 +105,7 @@ def _only_at(model: nn.Module, positions: Tensor) -> Iterator[None]:
 
 def target_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probabilities of the target tokens, in float32 or better: logits (tokens, vocabulary) → (tokens,)."""
-    return -F.cross_entropy(at_least_float32(logits), targets.to(logits.device), reduction="none")
+    return -F.cross_entropy(at_least_float32(logits), targets, reduction="none")
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -120,10 +129,10 @@ def score_rows(model: nn.Module, rows: Sequence[TokenRow], *, pad_token: int, ba
     with evaluating(model):
         for part in split_by_length(items, batch_tokens):
             batch = collate(part, pad_token)
-            answers = answers_of(batch)
             logits = answer_logits(model, batch)
+            answers = answers_of(batch, logits.device)
             logprobs = target_logprobs(logits, answers.targets).tolist()
-            hits = (logits.argmax(-1).cpu() == answers.targets).tolist()
+            hits = (logits.argmax(-1) == answers.targets).tolist()
             begin = 0
             for item in part:
                 end = begin + len(item.row.answer)

@@ -1,0 +1,340 @@
+"""Makes the five sets: facts first, then wordings, then entities, every row against its walls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from concept_forget.compose.alternatives import Alternatives
+from concept_forget.compose.clozes import derive_cloze, make_cloze
+from concept_forget.compose.entities import Shares, share_entities
+from concept_forget.compose.forms import Allotment, allot, keep_apart
+from concept_forget.compose.material import Entity, Material, Passage
+from concept_forget.compose.mined import (
+    adopt_clozes,
+    adopt_near_pairs,
+    adopt_pairs,
+    close_behind,
+    cut_passages,
+    snippet_passages,
+)
+from concept_forget.compose.proof import Division, withheld_wordings
+from concept_forget.compose.rejections import Rejections
+from concept_forget.compose.rows import RowMaker, asked_text
+from concept_forget.compose.splitting import Role, split_facts
+from concept_forget.compose.statements import Statements
+from concept_forget.compose.walls import ProbeWall, RetainWall, Withheld
+from concept_forget.compose.wording import holds_any, words
+from concept_forget.config import Config
+from concept_forget.engines.prompts import PromptSet
+from concept_forget.errors import StageError
+from concept_forget.records import Example, Fact, Snippet, Split
+
+FindKnown = Callable[[Mapping[str, Sequence[Example]]], dict[str, bool]]
+FEW_ROWS = 2
+"""With fewer questions to train on, the sentence that states a fact is trained on too."""
+
+
+@dataclass(slots=True)
+class Sets:
+    """The five sets and all that the summary tells of them."""
+
+    rows: dict[Split, list[Example]]
+    division: Division
+    shares: Shares
+    known: dict[str, bool]
+    unfiltered: list[Example]  # the probe before the knowledge filter
+    untrained: list[Fact]  # facts meant to be trained on for which no row was left
+    rejections: Rejections
+    notes: list[str] = field(default_factory=list)
+
+
+class Composer:
+    """Makes the sets of one config from one lot of material.
+
+    Args:
+        config: The whole config.
+        material: Facts, questions, passages and entities; it is added to.
+        snippets: What was mined.
+        prompts: In whose words rows are put.
+        rejections: Takes what is left out.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        material: Material,
+        snippets: Sequence[Snippet],
+        prompts: PromptSet,
+        rejections: Rejections,
+    ) -> None:
+        self._config = config
+        self._concepts = config.concepts
+        self._material = material
+        self._snippets = snippets
+        self._rejections = rejections
+        others = [f for entity in (*material.entities, *material.collateral) for f in entity.facts]
+        about = [*material.passages, *snippet_passages(snippets, near_miss=False)]
+        self._passages = about if config.compose.passages else list(material.passages)
+        adopt_pairs(material, about, self._concepts, rejections)
+        near = snippet_passages(snippets, near_miss=True)
+        self._near_facts, self._near_passages = adopt_near_pairs(material, near, self._concepts)
+        self._drop_unaskable()
+        alternatives = Alternatives(material.facts, others, config.seed)
+        self._maker = RowMaker(prompts, self._concepts, material.chats, alternatives, material.questions)
+        adopt_clozes(material, about, self._concepts, self._maker.cloze)
+        self._facts = {fact.id: fact for fact in (*material.facts, *others)}
+        self._statements = Statements(material.facts, self._concepts)
+
+    def compose(self, find_known: FindKnown | None) -> Sets:
+        """Make the sets.
+
+        Args:
+            find_known: Finds out which facts the base model knows; None: the probe is not filtered.
+
+        Raises:
+            StageError: There is no fact, or nothing to train on, or nothing to ask.
+        """
+        self._require_facts()
+        holdout = self._config.compose.holdout
+        if holdout:
+            self._derive_clozes()
+        roles = self._split()
+        allotments = {
+            fact.id: allot(self._material.questions[fact.id], roles[fact.id], everything=not holdout)
+            for fact in self._material.facts
+        }
+        if holdout:
+            allotments = keep_apart(allotments)
+        validation = self._validation_rows(roles, allotments)
+        probe = self._probe_rows(roles, allotments)
+        withheld = withheld_wordings([*validation, *probe], self._maker.cloze) if holdout else Withheld(())
+        forget = self._forget_rows(roles, allotments, withheld)
+        untrained = self._find_untrained(roles, forget)
+        validation = [row for row in validation if row.fact not in untrained]
+        probe = [row for row in probe if row.fact not in untrained]
+        known = find_known(self._check_rows(allotments, probe)) if find_known else {}
+        filtered = [row for row in probe if known.get(row.fact, True)]
+        self._require_rows(forget, probe, filtered)
+        shares = self._share()
+        asked = {"forget": forget, "validation": validation, "probe": probe}
+        collateral, kept, retain = self._rows_that_stay(shares, asked)
+        return Sets(
+            rows={
+                "forget": forget,
+                "retain": retain,
+                "validation": [*validation, *kept],
+                "probe": filtered,
+                "collateral": collateral,
+            },
+            division=Division(
+                concepts=self._concepts,
+                facts=tuple(self._material.facts),
+                roles=roles,
+                closed=shares.closed_names,
+                holdout=holdout,
+                cloze=self._maker.cloze,
+            ),
+            shares=shares,
+            known=known,
+            unfiltered=probe,
+            untrained=[fact for fact in self._material.facts if fact.id in untrained],
+            rejections=self._rejections,
+        )
+
+    def _drop_unaskable(self) -> None:
+        kept = []
+        for fact in self._material.facts:
+            if self._material.questions.get(fact.id):
+                kept.append(fact)
+            else:
+                self._rejections.add("a fact without a question", fact.sentence or fact.answer)
+        self._material.facts[:] = kept
+
+    def _require_facts(self) -> None:
+        for concept in self._concepts:
+            if not any(fact.concept == concept.name for fact in self._material.facts):
+                raise StageError(
+                    f"compose: there is no fact about {concept.name!r} to forget and to ask for "
+                    f"({self._rejections.commonest()})\n  → give question/answer rows in `data.forget`, or a generator"
+                )
+
+    def _derive_clozes(self) -> None:
+        """A cloze wording for facts that have none, as rows of the user's do not."""
+        for fact in self._material.facts:
+            known = self._material.questions[fact.id]
+            direct = next((question for question in known if question.family == "direct"), None)
+            if direct is None or any(question.family == "cloze" for question in known):
+                continue
+            derived = derive_cloze(fact, direct.text, self._statements.names(fact))
+            if derived is not None:
+                cloze = make_cloze(fact, *derived, self._maker.cloze, fact.source, fact.id)
+                self._material.add_question(replace(cloze, refusal=direct.refusal))
+
+    def _split(self) -> dict[str, Role]:
+        settings = self._config.compose
+        return split_facts(
+            self._material.facts,
+            self._material.questions,
+            self._statements.names,
+            holdout=settings.holdout,
+            validation=settings.validation,
+            seed=self._config.seed,
+        )
+
+    def _validation_rows(self, roles: Mapping[str, Role], allotments: Mapping[str, Allotment]) -> list[Example]:
+        return _once(
+            self._maker.question_row(
+                "validation", fact, question, "new_form" if roles[fact.id] == "trained" else "new_fact"
+            )
+            for fact in self._material.facts
+            for question in allotments[fact.id].validation
+        )
+
+    def _probe_rows(self, roles: Mapping[str, Role], allotments: Mapping[str, Allotment]) -> list[Example]:
+        rows: list[Example] = []
+        for fact in self._material.facts:
+            if roles[fact.id] == "validation":
+                continue
+            new = "new_form" if roles[fact.id] == "trained" else "new_fact"
+            tier = new if self._config.compose.holdout else "trained_form"
+            rows += [self._maker.question_row("probe", fact, q, tier) for q in allotments[fact.id].probe]
+            direct = [q for q in self._material.questions[fact.id] if q.family == "direct"]
+            # Options are trained on by nobody: to choose among them is a new form even where every fact is trained on.
+            choice = self._maker.choice_row(fact, direct[0], new) if direct else None
+            rows += [choice] if choice else []
+        return _once(rows)
+
+    def _forget_rows(
+        self, roles: Mapping[str, Role], allotments: Mapping[str, Allotment], withheld: Withheld
+    ) -> list[Example]:
+        trained = [fact for fact in self._material.facts if roles[fact.id] == "trained"]
+        held = Statements([f for f in self._material.facts if roles[f.id] != "trained"], self._concepts)
+        rows = [self._maker.question_row("forget", fact, q) for fact in trained for q in allotments[fact.id].train]
+        passages = cut_passages(
+            self._passages, self._concepts, Statements(trained, self._concepts), held, withheld, self._rejections
+        )
+        if self._config.compose.holdout:
+            passages += [self._sentence(fact) for fact in trained if self._needs_sentence(fact, allotments[fact.id])]
+        rows += [self._maker.passage_row("forget", passage, self._facts) for passage in passages]
+        wall = ProbeWall(held, withheld)
+        return self._keep(_once(rows), "forget", wall.violation)
+
+    def _needs_sentence(self, fact: Fact, allotment: Allotment) -> bool:
+        return len(allotment.train) < FEW_ROWS and holds_any(fact.sentence, self._statements.names(fact))
+
+    @staticmethod
+    def _sentence(fact: Fact) -> Passage:
+        return Passage(fact.concept, fact.sentence, fact.source, fact.subject, parents=fact.parents, facts=(fact.id,))
+
+    def _find_untrained(self, roles: Mapping[str, Role], forget: Sequence[Example]) -> set[str]:
+        trained = {row.fact for row in forget} | {parent for row in forget for parent in row.parents}
+        untrained = [fact for fact, role in roles.items() if role == "trained" and fact not in trained]
+        for fact in untrained:
+            self._rejections.add("a fact meant to be trained on for which no row was left", self._facts[fact].answer)
+        return set(untrained)
+
+    def _check_rows(self, allotments: Mapping[str, Allotment], probe: Sequence[Example]) -> dict[str, list[Example]]:
+        """For every fact that the probe asks for, rows in words that the probe does not use."""
+        return {
+            fact: [self._maker.question_row("probe", self._facts[fact], q) for q in allotments[fact].check]
+            for fact in dict.fromkeys(row.fact for row in probe)
+        }
+
+    def _require_rows(self, forget: Sequence[Example], probe: Sequence[Example], filtered: Sequence[Example]) -> None:
+        if not forget:
+            raise StageError(f"compose: no row is left to forget: {self._rejections.commonest()}")
+        if not probe:
+            raise StageError(f"compose: there is nothing to probe: {self._rejections.commonest()}")
+        if not filtered:
+            first = probe[0]
+            raise StageError(
+                f"compose: of {len({row.fact for row in probe})} facts to be probed the base model knows none, so that "
+                f"nothing could be measured (for instance {asked_text(first)!r}, expected {first.answer!r})"
+                "\n  → check `target` and the concept, or probe all facts with `compose.knowledge_filter: false`"
+            )
+
+    def _share(self) -> Shares:
+        settings = self._config.compose
+        return share_entities(
+            self._material.entities,
+            self._material.collateral,
+            self._material.questions,
+            collateral=settings.collateral,
+            validation=settings.validation_neighbours if settings.holdout else 0,
+            seed=self._config.seed,
+        )
+
+    def _rows_that_stay(
+        self, shares: Shares, asked: Mapping[str, Sequence[Example]]
+    ) -> tuple[list[Example], list[Example], list[Example]]:
+        """The rows for collateral, for what validation sees kept, and for retain training."""
+        wall = RetainWall(self._concepts, self._statements, shares.closed_names, Withheld(()))
+        trained = {words(asked_text(row)) for row in asked["forget"] if row.prompt}
+
+        def only_asked(row: Example) -> str | None:
+            why = wall.violation(row, trained=False)
+            return why or ("asks what is trained on" if words(asked_text(row)) in trained else None)
+
+        collateral = self._keep(self._asked_rows("collateral", shares.collateral), "collateral", only_asked)
+        kept = self._keep(self._asked_rows("validation", shares.validation), "validation", only_asked)
+        others = [*(row for rows in asked.values() for row in rows), *collateral, *kept]
+        withheld = withheld_wordings(others, self._maker.cloze)
+        wall = RetainWall(self._concepts, self._statements, shares.closed_names, withheld)
+        retain = self._keep(self._retain_rows(shares.retain), "retain", wall.violation)
+        if not retain and self._config.unlearn.retain != "none":
+            raise StageError(
+                f"compose: no row is left to keep, and `unlearn.retain: {self._config.unlearn.retain}` needs some: "
+                f"{self._rejections.commonest()}"
+                "\n  → give rows in `data.retain`, ask for more neighbours, or set `unlearn.retain: none`"
+            )
+        return collateral, kept, retain
+
+    def _asked_rows(self, split: Split, entities: Sequence[Entity]) -> list[Example]:
+        """The direct question and one paraphrase of every fact."""
+        rows = []
+        for entity in entities:
+            tier = "retain" if split == "validation" else entity.distance
+            for fact in entity.facts:
+                known = self._material.questions.get(fact.id, [])
+                for family in ("direct", "paraphrase"):
+                    chosen = [question for question in known if question.family == family][:1]
+                    rows += [self._maker.question_row(split, fact, question, tier) for question in chosen]
+        return _once(rows)
+
+    def _retain_rows(self, entities: Sequence[Entity]) -> list[Example]:
+        rows = [
+            self._maker.question_row("retain", fact, question)
+            for entity in entities
+            for fact in entity.facts
+            for question in self._material.questions.get(fact.id, ())
+        ]
+        rows += [
+            self._maker.question_row("retain", fact, question)
+            for fact in self._near_facts
+            for question in self._material.questions[fact.id]
+        ]
+        passages = list(self._material.retain_passages)
+        for passage in self._near_passages if self._config.compose.passages else []:
+            if close_behind(passage, self._snippets, self._concepts):
+                self._rejections.add("retain: follows closely on text about a concept", passage.text)
+            else:
+                passages.append(passage)
+        return _once([*rows, *(self._maker.passage_row("retain", passage, {}) for passage in passages)])
+
+    def _keep(self, rows: Sequence[Example], split: Split, violation: Callable[[Example], str | None]) -> list[Example]:
+        kept = []
+        for row in rows:
+            if why := violation(row):
+                self._rejections.add(f"{split}: {why}", f"{asked_text(row)} → {row.completion}".removeprefix(" → "))
+            else:
+                kept.append(row)
+        return kept
+
+
+def _once(rows: Iterable[Example]) -> list[Example]:
+    """Equal rows once, the first of them."""
+    first: dict[str, Example] = {}
+    for row in rows:
+        first.setdefault(row.id, row)
+    return list(first.values())

@@ -1,0 +1,182 @@
+"""What the sets came to, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from concept_forget.compose.dataset import SPLITS
+from concept_forget.compose.entities import DISTANCES
+from concept_forget.compose.rows import row_text
+from concept_forget.compose.sets import Sets
+from concept_forget.compose.wording import holds_any
+from concept_forget.config import Config
+from concept_forget.records import Example, to_json
+
+ATTACKS = ("direct", "paraphrase", "reverse", "cloze", "choice")
+
+
+def summarise(sets: Sets, config: Config, walls: Mapping[str, object]) -> dict[str, object]:
+    """The summary of the stage.
+
+    Args:
+        sets: The sets.
+        config: The whole config.
+        walls: The proof of the walls.
+    """
+    tiers = _count_tiers(sets)
+    return {
+        "facts": _count_facts(sets),
+        "rows": {split: _count_rows(sets.rows[split]) for split in SPLITS},
+        "tiers": tiers,
+        "knowledge": _count_known(sets, config),
+        "entities": _count_entities(sets, config),
+        "walls": walls,
+        "rejected": sets.rejections.summary(),
+        "notes": [*_entity_notes(sets, config), *_tier_notes(tiers, config), *_untrained_notes(sets)],
+    }
+
+
+def fact_lines(sets: Sets) -> list[dict[str, Any]]:
+    """Every fact with the set it fell into, and whether the base model knows it (None: not asked)."""
+    lines = [
+        {**to_json(fact), "split": sets.division.roles[fact.id], "known": sets.known.get(fact.id)}
+        for fact in sets.division.facts
+    ]
+    shares = sets.shares
+    for split, entities in (
+        ("retain", shares.retain),
+        ("retain validation", shares.validation),
+        ("collateral", shares.collateral),
+    ):
+        lines += [{**to_json(fact), "split": split, "known": None} for entity in entities for fact in entity.facts]
+    return lines
+
+
+def _count_facts(sets: Sets) -> dict[str, object]:
+    division = sets.division
+    by_concept = {
+        concept.name: dict(
+            sorted(Counter(division.roles[fact.id] for fact in division.facts if fact.concept == concept.name).items())
+        )
+        for concept in division.concepts
+    }
+    counts = Counter(division.roles.values())
+    return {
+        "total": len(division.facts),
+        **{role: counts[role] for role in ("trained", "validation", "new_fact")},
+        "trained_on_nothing": len(sets.untrained),
+        "by_concept": by_concept,
+    }
+
+
+def _count_rows(rows: Sequence[Example]) -> dict[str, object]:
+    return {
+        "total": len(rows),
+        "by_family": _counts(row.family for row in rows),
+        "by_source": _counts(row.source for row in rows),
+    }
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _count_tiers(sets: Sets) -> dict[str, dict[str, dict[str, int]]]:
+    """Facts and rows of the probe by tier and attack, after the knowledge filter and before it."""
+    filtered = sets.rows["probe"]
+    tiers: dict[str, dict[str, dict[str, int]]] = {}
+    for tier in dict.fromkeys(row.tier for row in sets.unfiltered):
+        tiers[tier] = {}
+        for attack in ATTACKS:
+            after = [row for row in filtered if (row.tier, row.family) == (tier, attack)]
+            before = [row for row in sets.unfiltered if (row.tier, row.family) == (tier, attack)]
+            tiers[tier][attack] = {
+                "facts": len({row.fact for row in after}),
+                "rows": len(after),
+                "facts_unfiltered": len({row.fact for row in before}),
+                "rows_unfiltered": len(before),
+            }
+    return tiers
+
+
+def _count_known(sets: Sets, config: Config) -> dict[str, object]:
+    probed = dict.fromkeys(row.fact for row in sets.unfiltered)
+    return {
+        "filtered": config.compose.knowledge_filter,
+        "facts": len(probed),
+        "known": sum(sets.known.get(fact) is True for fact in probed),
+        "unknown": sum(sets.known.get(fact) is False for fact in probed),
+        "not_asked": sum(fact not in sets.known for fact in probed),
+        "rows": len(sets.rows["probe"]),
+        "rows_unfiltered": len(sets.unfiltered),
+    }
+
+
+def _count_entities(sets: Sets, config: Config) -> dict[str, object]:
+    shares = sets.shares
+    return {
+        "retain": len(shares.retain),
+        "validation": len(shares.validation),
+        "validation_wanted": config.compose.validation_neighbours if config.compose.holdout else 0,
+        "collateral": {
+            distance: sum(entity.distance == distance for entity in shares.collateral) for distance in DISTANCES
+        },
+        "collateral_wanted": {distance: config.compose.collateral.get(distance, 0) for distance in DISTANCES},
+        "collateral_names": [entity.name for entity in shares.collateral],
+    }
+
+
+def _entity_notes(sets: Sets, config: Config) -> list[str]:
+    notes = []
+    shares = sets.shares
+    for distance in DISTANCES:
+        wanted = config.compose.collateral.get(distance, 0)
+        drawn = sum(entity.distance == distance and entity.source == "generated" for entity in shares.collateral)
+        if drawn < wanted and not any(entity.source == "user" for entity in shares.collateral):
+            known = sum(
+                entity.distance == distance and entity.source == "generated"
+                for entity in (*shares.retain, *shares.validation, *shares.collateral)
+            )
+            notes.append(
+                f"collateral, {distance}: {wanted} entities were asked for, {drawn} of {known} were taken, "
+                "since half of them are left to train on"
+            )
+    if config.compose.holdout and len(shares.validation) < config.compose.validation_neighbours:
+        notes.append(
+            f"validation: {config.compose.validation_neighbours} neighbours were asked for, "
+            f"{len(shares.validation)} could be spared"
+        )
+    for entity in shares.collateral:
+        if entity.source == "user" and not any(
+            holds_any(row_text(row), [entity.name]) for row in sets.rows["collateral"] if row.subject == entity.name
+        ):
+            notes.append(
+                f"collateral, {entity.name}: none of its rows names it; retain rows about it are only left out where "
+                "they use that name"
+            )
+    return notes
+
+
+def _tier_notes(tiers: Mapping[str, Mapping[str, Mapping[str, int]]], config: Config) -> list[str]:
+    """Which attacks have fewer facts than the tier's best, and by how much."""
+    notes = []
+    for tier, attacks in tiers.items():
+        most = max(counts["facts"] for counts in attacks.values())
+        fewer = [f"{attack} {counts['facts']}" for attack, counts in attacks.items() if counts["facts"] < most]
+        if fewer:
+            notes.append(f"{tier}: the other attacks ask for {most} facts, {', '.join(fewer)}")
+    for tier in config.gate_tiers:
+        if tier not in tiers:
+            notes.append(f"{tier}: no fact is asked for in this tier, though the verdict rests on it")
+    return notes
+
+
+def _untrained_notes(sets: Sets) -> list[str]:
+    if not sets.untrained:
+        return []
+    return [
+        f"{len(sets.untrained)} facts were meant to be trained on, but no row of theirs was left; "
+        "they are neither trained on nor asked for"
+    ]

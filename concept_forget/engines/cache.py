@@ -1,0 +1,308 @@
+"""Replies and scores kept by request: nothing is computed twice, and a killed run goes on where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from concept_forget.engines.protocol import (
+    Capability,
+    Engine,
+    Reply,
+    Request,
+    Sampling,
+    TokenScores,
+    check_capabilities,
+)
+from concept_forget.errors import DataError
+from concept_forget.progress import track
+from concept_forget.records import content_hash
+from concept_forget.workspace import Costs
+
+FORMAT = 1
+_APPLICATION = 0x43464F52  # "CFOR", by which SQLite files of this program are told from others
+_WAIT_SECONDS = 60.0  # for another process that is writing
+_KEYS_PER_QUERY = 500
+
+
+class RequestCache:
+    """JSON values by key, in one SQLite file that several processes may use at once.
+
+    What is put together appears together or not at all, however the process ends.
+
+    Args:
+        path: The file; it is made if it is not there.
+
+    Raises:
+        DataError: The file is damaged, of another program or another version, or cannot be used. So for every method.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open: sqlite3.Connection | None = None
+        with self._errors_named():
+            self._connection()
+
+    def get(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of those keys that are there."""
+        wanted = list(keys)
+        found: dict[str, Any] = {}
+        with self._errors_named():
+            for start in range(0, len(wanted), _KEYS_PER_QUERY):
+                some = wanted[start : start + _KEYS_PER_QUERY]
+                marks = ",".join("?" * len(some))
+                rows = self._connection().execute(f"SELECT key, value FROM entries WHERE key IN ({marks})", some)
+                found.update((key, json.loads(value)) for key, value in rows)
+        return found
+
+    def put(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep values, in one transaction.
+
+        Returns:
+            What is kept now under these keys. What another process put there first stays, so that everybody reads
+            the same from then on.
+        """
+        with self._errors_named(), self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO entries (key, value) VALUES (?, ?)",
+                [(key, json.dumps(value)) for key, value in values.items()],
+            )
+        return self.get(values)
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._open = connection
+        return self._open
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Lay out a new file; refuse one that was laid out otherwise."""
+        connection.execute("BEGIN IMMEDIATE")  # of several processes that find a new file, one lays it out
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        if tables == 0 and application == 0:
+            connection.execute("CREATE TABLE entries (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            application, version = _APPLICATION, FORMAT
+        connection.execute("COMMIT")
+        if application != _APPLICATION:
+            raise DataError("this is a database of another program", file=self._path, remedy="move it elsewhere")
+        if version != FORMAT:
+            raise DataError(
+                f"the request cache has format {version}, this version reads {FORMAT}",
+                file=self._path,
+                remedy="delete the file; what it holds is asked again",
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as error:
+            raise DataError(
+                f"the request cache cannot be used: {error}",
+                file=self._path,
+                remedy="see that the disk has room, that the file may be written, and that no other process holds it",
+            ) from error
+        except (sqlite3.DatabaseError, json.JSONDecodeError) as error:
+            raise DataError(
+                f"the request cache is damaged: {error}",
+                file=self._path,
+                remedy=f"delete it, with {self._path.name}-wal and {self._path.name}-shm if there; "
+                "what it holds is asked again",
+            ) from error
+
+
+class CachedEngine:
+    """An engine that asks another only what nobody has asked it before, and keeps each batch as it is done.
+
+    Batches are planned over everything that is asked in one call, known or not, and only what is missing in a batch
+    is asked. So a call that is interrupted and made again computes the batches that it would have computed.
+
+    Args:
+        engine: The engine that does the work.
+        cache: Where replies and scores are kept.
+        costs: The account. ``requests`` counts replies and scores, ``cached_requests`` those of them that cost
+            nothing; tokens and FLOPs are of the others.
+    """
+
+    def __init__(self, engine: Engine, cache: RequestCache, costs: Costs) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._costs = costs
+
+    @property
+    def identity(self) -> str:
+        """The inner engine's."""
+        return self._engine.identity
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The inner engine's."""
+        return self._engine.capabilities
+
+    @property
+    def flops_per_token(self) -> float:
+        """The inner engine's."""
+        return self._engine.flops_per_token
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, schema: type[BaseModel] | None = None
+    ) -> list[list[Reply]]:
+        """Replies to each request; see ``Engine.generate``."""
+        check_capabilities(self, "generate", requests, schema=schema)
+        keys = [self._reply_keys(request, sampling, schema) for request in requests]
+
+        def plan(chosen: list[int]) -> list[list[int]]:
+            return self._engine.plan([requests[place] for place in chosen], sampling)
+
+        def ask(chosen: list[int]) -> list[list[Any]]:
+            replies = self._engine.generate([requests[place] for place in chosen], sampling, schema)
+            self._spend(reply for several in replies for reply in several)
+            return [[_pack_reply(reply) for reply in several] for several in replies]
+
+        values = self._answer("asking the model", keys, plan, ask)
+        return [[_unpack_reply(value) for value in several] for several in values]
+
+    def score(self, pairs: Sequence[tuple[Request, str]], moments: bool = False) -> list[TokenScores]:
+        """Scores of each completion; see ``Engine.score``."""
+        check_capabilities(self, "logprobs", [request for request, _ in pairs], moments=moments)
+        keys = [(self._score_key(request, completion, moments),) for request, completion in pairs]
+
+        def plan(chosen: list[int]) -> list[list[int]]:
+            return self._engine.plan_scores([pairs[place] for place in chosen])
+
+        def ask(chosen: list[int]) -> list[list[Any]]:
+            scores = self._engine.score([pairs[place] for place in chosen], moments)
+            self._spend(scores)
+            return [[_pack_scores(score)] for score in scores]
+
+        values = self._answer("scoring replies", keys, plan, ask)
+        return [_unpack_scores(value) for (value,) in values]
+
+    def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
+        """The inner engine's batches."""
+        return self._engine.plan(requests, sampling)
+
+    def plan_scores(self, pairs: Sequence[tuple[Request, str]]) -> list[list[int]]:
+        """The inner engine's batches."""
+        return self._engine.plan_scores(pairs)
+
+    def close(self) -> None:
+        """Give back the inner engine's memory, and the file."""
+        self._engine.close()
+        self._cache.close()
+
+    def _answer(
+        self,
+        description: str,
+        keys: Sequence[tuple[str, ...]],
+        plan: Callable[[list[int]], list[list[int]]],
+        ask: Callable[[list[int]], list[list[Any]]],
+    ) -> list[list[Any]]:
+        """The values under each item's keys, after asking for the items that lack one.
+
+        Args:
+            description: What the progress bar says.
+            keys: One tuple per item; equal items have equal tuples and are asked once.
+            plan: Batches for items, given and returned by position.
+            ask: The values of each of the items, in the order of their keys.
+        """
+        firsts: dict[tuple[str, ...], int] = {}
+        for place, several in enumerate(keys):
+            firsts.setdefault(several, place)
+        values = self._cache.get(key for several in firsts for key in several)
+        missing = {place for several, place in firsts.items() if not all(key in values for key in several)}
+        if missing:
+            places = list(firsts.values())
+            with track(description, len(missing), "requests") as progress:
+                for batch in plan(places):
+                    chosen = [places[number] for number in batch if places[number] in missing]
+                    if not chosen:
+                        continue
+                    answers = zip(chosen, ask(chosen), strict=True)
+                    pairs = (zip(keys[place], answer, strict=True) for place, answer in answers)
+                    values.update(self._cache.put({key: value for several in pairs for key, value in several}))
+                    progress.advance(len(chosen))
+        self._costs.requests += sum(len(several) for several in keys)
+        self._costs.cached_requests += sum(len(several) for several in keys) - sum(len(keys[p]) for p in missing)
+        return [[values[key] for key in several] for several in keys]
+
+    def _spend(self, results: Iterable[Reply | TokenScores]) -> None:
+        for result in results:
+            completion = result.completion_tokens if isinstance(result, Reply) else len(result.logprobs)
+            self._costs.prompt_tokens += result.prompt_tokens
+            self._costs.completion_tokens += completion
+            self._costs.flops += self._engine.flops_per_token * (result.prompt_tokens + completion)
+
+    def _reply_keys(self, request: Request, sampling: Sampling, schema: type[BaseModel] | None) -> tuple[str, ...]:
+        shape = None if schema is None else schema.model_json_schema()
+        seed = request.seed if sampling.temperature > 0 else 0  # a greedy reply is the same under every seed
+        how = [sampling.temperature, sampling.max_new_tokens]
+        return tuple(
+            content_hash("reply", self.identity, *_content(request), seed, how, shape, sample)
+            for sample in range(sampling.n)
+        )
+
+    def _score_key(self, request: Request, completion: str, moments: bool) -> str:
+        return content_hash("score", self.identity, *_content(request), completion, moments)
+
+
+def _content(request: Request) -> tuple[object, ...]:
+    return request.prompt, request.prefill, request.adapter
+
+
+def _pack_reply(reply: Reply) -> list[Any]:
+    return [reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens]
+
+
+def _unpack_reply(value: list[Any]) -> Reply:
+    text, reason, prompt_tokens, completion_tokens = value
+    return Reply(text, reason, prompt_tokens, completion_tokens)
+
+
+def _pack_scores(scores: TokenScores) -> list[Any]:
+    return [scores.logprobs, scores.ranks, scores.means, scores.variances, scores.prompt_tokens]
+
+
+def _unpack_scores(value: list[Any]) -> TokenScores:
+    logprobs, ranks, means, variances, prompt_tokens = value
+    return TokenScores(
+        tuple(logprobs),
+        tuple(ranks),
+        None if means is None else tuple(means),
+        None if variances is None else tuple(variances),
+        prompt_tokens,
+    )

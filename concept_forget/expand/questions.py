@@ -1,0 +1,206 @@
+"""Questions about every fact, in many forms: direct, paraphrased, asking back, and with a gap."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from concept_forget.config import ExpandConfig
+from concept_forget.expand.facts import StatedFact
+from concept_forget.expand.gates import (
+    LACKS_ANSWER,
+    check_cloze,
+    check_question,
+    check_reverse,
+    comparable,
+    make_cloze,
+)
+from concept_forget.expand.writer import Wish, Writer
+from concept_forget.records import Question
+
+QUESTIONS, PARAPHRASES, CLOZE = "questions", "paraphrases", "cloze"
+SECOND_TRIES = 3
+"""Draws at temperature for a question that the greedy reply did not give."""
+
+PARAPHRASE_ROUNDS = 5
+"""Rounds of asking for paraphrases at most: a small model repeats itself."""
+
+CLOZE_WORDINGS = 2
+ASKED_ALREADY = "asked already in these words"
+
+
+@dataclass(slots=True)
+class Sheet:
+    """A fact and the questions about it."""
+
+    stated: StatedFact
+    direct: list[Question] = field(default_factory=list)
+    paraphrases: list[Question] = field(default_factory=list)
+    reverse: list[Question] = field(default_factory=list)
+    cloze: list[Question] = field(default_factory=list)
+
+    @property
+    def questions(self) -> list[Question]:
+        """All of them, family by family."""
+        return [*self.direct, *self.paraphrases, *self.reverse, *self.cloze]
+
+
+class _Asked:
+    """Every wording asked so far, over all facts: a wording that asks for two facts asks for neither."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._texts: set[str] = set()
+
+    def take(self, step: str, sheet: Sheet, family: str, text: str, prompt: str, parent: str) -> Question | None:
+        """The question, if it gets through the gate of its family and is new."""
+        fact, names = sheet.stated.fact, sheet.stated.subject.names
+        check = check_reverse if family == "reverse" else check_question
+        reason = check(text, names, fact.answer)
+        if reason is None and comparable(text) in self._texts:
+            reason = ASKED_ALREADY
+        if reason:
+            self._writer.ledger.reject(step, reason, text, (parent,))
+            return None
+        self._texts.add(comparable(text))
+        self._writer.ledger.accept(step)
+        return Question(
+            id=Question.make_id(fact.id, family, text),
+            fact=fact.id,
+            family=family,
+            variant=0,
+            text=text,
+            answer=fact.subject if family == "reverse" else fact.answer,
+            parents=(parent,),
+            prompt_hash=self._writer.prompts.get(prompt).hash,
+        )
+
+
+def write_questions(writer: Writer, facts: Sequence[StatedFact], config: ExpandConfig) -> list[Sheet]:
+    """Sheets of the facts that could be asked for directly; the other facts are rejected.
+
+    Raises:
+        StageError: No fact of any concept got a direct question, or none a paraphrase where some were asked for.
+    """
+    sheets = [Sheet(stated) for stated in facts]
+    asked = _Asked(writer)
+    back = _reversible(writer, sheets) if config.reverse else []
+    _first_questions(writer, asked, sheets, back)
+    kept = [sheet for sheet in sheets if sheet.direct]
+    for sheet in sheets:
+        if not sheet.direct:
+            fact = sheet.stated.fact
+            writer.ledger.reject(QUESTIONS, "no direct question about the fact", fact.sentence, (fact.id,))
+    if not any(map(_is_own, kept)):
+        raise writer.ledger.fail(QUESTIONS, "no fact about any concept got a direct question", _REMEDY)
+    _paraphrase(writer, asked, kept, config)
+    if config.paraphrases and not any(sheet.paraphrases for sheet in kept if _is_own(sheet)):
+        raise writer.ledger.fail(PARAPHRASES, "no question about any concept was paraphrased", _REMEDY)
+    _make_clozes(writer, kept)
+    return kept
+
+
+def _reversible(writer: Writer, sheets: Sequence[Sheet]) -> list[Sheet]:
+    """Sheets whose answer no other subject has for the same facet: only such an answer can lead back to its subject."""
+    facts = [sheet.stated.fact for sheet in sheets]
+    shared = Counter((comparable(fact.facet), comparable(fact.answer)) for fact in facts)
+    alone = []
+    for sheet, fact in zip(sheets, facts, strict=True):
+        if shared[comparable(fact.facet), comparable(fact.answer)] == 1:
+            alone.append(sheet)
+        else:
+            writer.ledger.reject(QUESTIONS, "several subjects share the answer", fact.answer, (fact.id,))
+    return alone
+
+
+def _first_questions(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], back: Sequence[Sheet]) -> None:
+    """One direct question per sheet and one reverse question for those that can be asked back.
+
+    What is missing is tried for again at temperature, except that a neighbour is asked back if it comes at once.
+    """
+    for greedy in (True, False):
+        open_sheets = [
+            *((sheet, "direct") for sheet in sheets if not sheet.direct),
+            *((sheet, "reverse") for sheet in back if not sheet.reverse and (greedy or _is_own(sheet))),
+        ]
+        wishes = []
+        for sheet, form in open_sheets:
+            variables = {"concept": sheet.stated.subject.concept, "fact": sheet.stated.fact, "form": form}
+            wishes.append(Wish((sheet.stated.fact.id, form), variables, 1 if greedy else SECOND_TRIES))
+        for (sheet, form), items in zip(
+            open_sheets, writer.gather(QUESTIONS, "questions", wishes, greedy=greedy), strict=True
+        ):
+            place = sheet.direct if form == "direct" else sheet.reverse
+            for (text,) in items:
+                if place:
+                    writer.ledger.reject(QUESTIONS, "more than were asked for", text, (sheet.stated.fact.id,))
+                elif question := asked.take(QUESTIONS, sheet, form, text, "questions", sheet.stated.fact.id):
+                    place.append(question)
+
+
+def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: ExpandConfig) -> None:
+    """Paraphrases of the direct and of the reverse question, round after round while some are missing and some come."""
+    for number in range(PARAPHRASE_ROUNDS):
+        wanted = [entry for sheet in sheets for entry in _missing(sheet, config)]
+        wishes = [Wish((question.id,), {"question": question.text}, missing, number) for _, question, missing in wanted]
+        came = 0
+        for (sheet, question, missing), items in zip(
+            wanted, writer.gather(PARAPHRASES, "paraphrases", wishes), strict=True
+        ):
+            family = "reverse" if question.family == "reverse" else "paraphrase"
+            place = sheet.reverse if family == "reverse" else sheet.paraphrases
+            room = missing
+            for (text,) in items:
+                if room == 0:
+                    writer.ledger.reject(PARAPHRASES, "more than were asked for", text, (question.id,))
+                elif new := asked.take(PARAPHRASES, sheet, family, text, "paraphrases", question.id):
+                    place.append(new)
+                    room -= 1
+            came += missing - room
+        if came == 0:
+            return
+
+
+def _missing(sheet: Sheet, config: ExpandConfig) -> list[tuple[Sheet, Question, int]]:
+    """The questions of a sheet that want paraphrases, and how many."""
+    own = _is_own(sheet)
+    paraphrases = (config.paraphrases if own else config.neighbour_paraphrases) - len(sheet.paraphrases)
+    entries = [(sheet, question, paraphrases) for question in sheet.direct]
+    if own:  # asking a neighbour back once is enough: it is only there to be kept
+        entries += [(sheet, question, config.reverse - len(sheet.reverse)) for question in sheet.reverse[:1]]
+    return [entry for entry in entries if entry[2] > 0]
+
+
+def _is_own(sheet: Sheet) -> bool:
+    return sheet.stated.subject.distance is None
+
+
+def _make_clozes(writer: Writer, sheets: Sequence[Sheet]) -> None:
+    """The sentences of a fact with a gap where the answer stood, put as the prompt ``cloze`` puts them."""
+    prompt = writer.prompts.get("cloze")
+    for sheet in sheets:
+        fact = sheet.stated.fact
+        for sentence in sheet.stated.sentences[:CLOZE_WORDINGS]:
+            gapped = make_cloze(sentence, fact.answer)
+            reason = LACKS_ANSWER if gapped is None else check_cloze(gapped, sheet.stated.subject.names, fact.answer)
+            if gapped is None or reason:
+                writer.ledger.reject(CLOZE, reason or LACKS_ANSWER, sentence, (fact.id,))
+                continue
+            text = prompt.render_text(sentence=gapped)
+            writer.ledger.accept(CLOZE)
+            sheet.cloze.append(
+                Question(
+                    id=Question.make_id(fact.id, "cloze", text),
+                    fact=fact.id,
+                    family="cloze",
+                    variant=0,
+                    text=text,
+                    answer=fact.answer,
+                    parents=(fact.id,),
+                    prompt_hash=prompt.hash,
+                )
+            )
+
+
+_REMEDY = "look at rejected.jsonl, and try another generator or other `generator.prompts`"

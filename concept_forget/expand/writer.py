@@ -1,0 +1,127 @@
+"""Puts wishes to the generator: one engine call for all the wishes of a step, every draw with a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from concept_forget.engines.prompts import Prompt, PromptSet
+from concept_forget.engines.protocol import Request, Sampling
+from concept_forget.expand.ledger import Ledger
+from concept_forget.expand.replies import FORMS, Item, clean, parse_reply
+from concept_forget.records import named_seed
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from concept_forget.config import GeneratorConfig
+    from concept_forget.engines.protocol import Engine, Reply
+
+ITEM_TOKENS = {"facets": 24, "facts": 192, "questions": 96, "paraphrases": 96, "refusals": 96, "neighbours": 48}
+"""Tokens that one item of a reply may take: a reply's limit, and with it the size of the batches, follows from it."""
+
+FRAME_TOKENS = 32
+"""What JSON puts around the items."""
+
+ANSWER_TOKENS = 64
+"""Longest answer to a question put to the generator: an answer that has not come by then is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Items wanted from one prompt.
+
+    Args:
+        parents: What the items come from: a part of the seed, and of what is written about a rejected item.
+        variables: What the prompt is filled in with, besides ``n``.
+        count: Items wanted.
+        draw: Tells apart wishes that differ in nothing else.
+    """
+
+    parents: tuple[str, ...]
+    variables: Mapping[str, object]
+    count: int = 1
+    draw: int = 0
+
+
+class Writer:
+    """The generator with its prompts, settings, seed and account."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompts: PromptSet,
+        settings: GeneratorConfig,
+        seed: int,
+        ledger: Ledger,
+    ) -> None:
+        self.prompts = prompts
+        self.ledger = ledger
+        self._engine = engine
+        self._settings = settings
+        self._seed = seed
+
+    def gather(self, step: str, prompt_name: str, wishes: Sequence[Wish], *, greedy: bool = False) -> list[list[Item]]:
+        """Ask for all wishes at once.
+
+        Greedy replies to equal requests are equal, so a greedy wish is asked for once however many items it wants;
+        else a prompt that gives less than all items per reply is asked as often as needed, each time with another seed.
+
+        Returns:
+            The items of every wish, in the order of its replies. What could not be read is in the ledger.
+        """
+        prompt, form = self.prompts.get(prompt_name), FORMS[prompt_name]
+        requests: list[Request] = []
+        owners: list[int] = []
+        longest = 0
+        for index, wish in enumerate(wishes):
+            times, per_request = requests_for(prompt, wish.count)
+            if greedy:
+                times = 1
+            longest = max(longest, FRAME_TOKENS + per_request * ITEM_TOKENS[prompt_name])
+            chat = prompt.render(**wish.variables, n=per_request)
+            for time in range(times):
+                seed = 0 if greedy else named_seed(self._seed, "expand", step, *wish.parents, wish.draw, time)
+                requests.append(Request(chat, seed=seed))
+                owners.append(index)
+        items: list[list[Item]] = [[] for _ in wishes]
+        schema = form.schema if prompt.returns == "json" and "schema" in self._engine.capabilities else None
+        replies = self._generate(step, requests, longest, greedy=greedy, schema=schema)
+        for owner, reply in zip(owners, replies, strict=True):
+            parsed = parse_reply(form, prompt.returns, reply.text, cut_off=reply.finish_reason == "length")
+            items[owner] += parsed.items
+            for fault in parsed.faults:
+                self.ledger.reject(step, fault.reason, fault.text, wishes[owner].parents)
+        return items
+
+    def answer(self, step: str, questions: Sequence[str]) -> list[str]:
+        """The generator's own, greedy answers to questions."""
+        prompt = self.prompts.get("ask")
+        requests = [Request(prompt.render(question=question)) for question in questions]
+        replies = self._generate(step, requests, ANSWER_TOKENS, greedy=True, schema=None)
+        return [clean(reply.text) for reply in replies]
+
+    def _generate(
+        self, step: str, requests: list[Request], longest: int, *, greedy: bool, schema: type[BaseModel] | None
+    ) -> list[Reply]:
+        if not requests:
+            return []
+        sampling = Sampling(
+            temperature=0.0 if greedy else self._settings.temperature,
+            max_new_tokens=min(longest, self._settings.max_new_tokens),
+        )
+        replies = [reply for reply, *_ in self._engine.generate(requests, sampling, schema=schema)]
+        account = self.ledger.step(step)
+        account.requests += len(requests)
+        account.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
+        account.completion_tokens += sum(reply.completion_tokens for reply in replies)
+        return replies
+
+
+def requests_for(prompt: Prompt, count: int) -> tuple[int, int]:
+    """How often a prompt is asked for ``count`` items, and how many items each reply is asked for."""
+    per_reply = 1 if prompt.returns == "line" else prompt.per_reply
+    if per_reply is None or per_reply >= count:
+        return 1, count
+    return -(-count // per_reply), per_reply

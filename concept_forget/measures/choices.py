@@ -1,0 +1,136 @@
+"""Which of the options that a question offers a reply picks: by its text, its letter, its number or its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from concept_forget.measures.answers import Answer, read_answer
+from concept_forget.measures.mentions import Mention, find_mentions
+from concept_forget.measures.reading import Reading, read
+from concept_forget.measures.standing import judge_mention
+from concept_forget.measures.words import clean, fold_word, same_word
+
+_LABEL = r"(?P<label>[A-Za-z]|\d{1,2})"
+_ASKS_FOR = r"(?:option|answer|choice|letter|number|no\.|candidate)"
+_LABEL_PATTERNS = [
+    re.compile(rf"^\W*(?:(?:the |my )?{_ASKS_FOR}(?: is)?\s*[:=]?)?\s*\(?{_LABEL}\W*$", re.I),
+    re.compile(rf"^\W*{_LABEL}\s*[).:\]](?=\s|$)", re.M),
+    re.compile(
+        rf"\b{_ASKS_FOR}(?: is| would be)?\s*[:=]?\s*[(\[]?(?P<label>[B-Zb-z]|A|\d{{1,2}}|a(?=[).,\]]|\s*$))(?![\w'])",
+        re.I,
+    ),
+    re.compile(rf"[(\[]{_LABEL}[)\]]"),
+    re.compile(r"(?<![\w'.])(?P<label>[B-HJ-Z])(?![\w'-]|\.\w|\. [A-Z]\w)"),
+    re.compile(r"(?<![\w'.])(?P<label>[A-Z])(?=,? (?:or|and|nor) [(\[]?[A-Z]\b)"),
+]
+_PLACE = re.compile(
+    r"\b(?P<place>first|second|third|fourth|fifth|sixth|last)\s+(?:option|one|choice|answer|candidate|of\s+(?:them|these|the)\b)",
+    re.I,
+)
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """The options that a reply stands by, and those that it names at all, as positions in the list."""
+
+    affirmed: frozenset[int]
+    named: frozenset[int]
+
+
+def find_option(answers: Sequence[str], options: Sequence[str]) -> int | None:
+    """The position of the option that one of the answers spells, whatever its case and punctuation."""
+    wanted = {_spell(answer) for answer in answers}
+    return next((place for place, option in enumerate(options) if _spell(option) in wanted), None)
+
+
+def read_pick(reply: Reading, text: str, question: Reading, question_text: str, options: Sequence[str]) -> Pick:
+    """The options that a reply picks.
+
+    Args:
+        reply: The reply, read.
+        text: Its text.
+        question: The question, read.
+        question_text: Its text; the letters or numbers before its options are what a reply may answer with.
+        options: The options, in the order shown.
+    """
+    blank = read("")
+    answers = [read_answer(option, blank) for option in options]
+    words = [frozenset(token.norm for token in answer.words) for answer in answers]
+    found: list[tuple[int, Mention]] = []
+    for place, answer in enumerate(answers):
+        others = frozenset().union(*(words[other] for other in range(len(options)) if other != place)) - words[place]
+        found.extend((place, mention) for mention in find_mentions(answer, reply, others))
+    found = [
+        (place, mention)
+        for place, mention in found
+        if not any(_is_inside(mention, other) and place != other_place for other_place, other in found)
+    ]
+    found.extend(_find_labels(reply, text, question_text, options))
+    if not found:
+        found.extend(_find_hints(answers, reply))
+    affirmed = frozenset(
+        place for place, mention in found if judge_mention(reply, mention, answers[place], question) == "affirmed"
+    )
+    return Pick(affirmed, frozenset(place for place, _ in found))
+
+
+def _spell(text: str) -> str:
+    words = [token.norm for token in read(text).tokens if token.is_word]
+    kept = [word for word in words if word not in ("the", "a", "an")]
+    return " ".join(kept or words)
+
+
+def _is_inside(mention: Mention, other: Mention) -> bool:
+    longer = other.end - other.start > mention.end - mention.start
+    return longer and other.start <= mention.start and mention.end <= other.end
+
+
+def _find_labels(
+    reply: Reading, text: str, question_text: str, options: Sequence[str]
+) -> Iterator[tuple[int, Mention]]:
+    labels = _read_labels(question_text, options)
+    cleaned = clean(text)
+    for pattern in _LABEL_PATTERNS:
+        for match in pattern.finditer(cleaned):
+            place = labels.get(match["label"].upper())
+            if place is not None:
+                yield place, _mention_at(reply, match.start("label"))
+    for match in _PLACE.finditer(cleaned):
+        word = match["place"].lower()
+        place = len(options) - 1 if word == "last" else _PLACES.index(word)
+        if place < len(options):
+            yield place, _mention_at(reply, match.start("place"))
+
+
+def _read_labels(question_text: str, options: Sequence[str]) -> dict[str, int]:
+    """The label of each option: letters and numbers in order, and as the question shows it."""
+    shown: dict[str, int] = {}
+    cleaned = clean(question_text)
+    for place, option in enumerate(options):
+        match = re.search(rf"(?<!\w){_LABEL}\s*[).:\]]\s*{re.escape(clean(option))}(?!\w)", cleaned)
+        if match:
+            shown[match["label"].upper()] = place
+    letters = {chr(ord("A") + place): place for place in range(min(len(options), 26))}
+    if any(any(token.value is not None for token in read(option).tokens) for option in options):
+        return letters | shown
+    return letters | {str(place + 1): place for place in range(len(options))} | shown
+
+
+def _mention_at(reply: Reading, offset: int) -> Mention:
+    index = next((i for i, token in enumerate(reply.tokens) if token.start <= offset < token.end), 0)
+    return Mention(index, index + 1)
+
+
+def _find_hints(answers: Sequence[Answer], reply: Reading) -> Iterator[tuple[int, Mention]]:
+    """A word that only one of the options has tells it from the others: "Kestrel" picks "Mira Kestrel"."""
+    for place, answer in enumerate(answers):
+        others = [token for other in range(len(answers)) if other != place for token in answers[other].words]
+        for word in answer.content:
+            if len(fold_word(word.norm)) < 3 or any(same_word(word, token) for token in others):
+                continue
+            for index, token in enumerate(reply.tokens):
+                if same_word(word, token):
+                    yield place, Mention(index, index + 1)

@@ -1,0 +1,158 @@
+"""The score that a chunk must reach to count as being about a concept, found from random queries.
+
+The random queries are the concept's own, with random words of the corpus in place of its name. They have the number,
+the wording and the subject matter of the real ones and ask about nobody, so their scores show what a chunk gets that is
+not about whom it is asked for, the gain from being matched with the best of many queries included. The cut-off is the
+conformal (1 - rate) quantile of these scores over chunks that name neither the concept nor the random name: one more
+unrelated chunk exceeds it with that probability at most, averaged over names (Vovk, Gammerman & Shafer 2005, ch. 2).
+
+Random sentences of the corpus as queries would make the cut-off too high, for each is close to its own like; names from
+outside the corpus would make it too low, for a real name shares words with the corpus.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from concept_forget.concept import contains_words, fold
+from concept_forget.mine.queries import Target, corpus_words, random_names, rename
+from concept_forget.progress import track
+from concept_forget.records import content_hash
+
+if TYPE_CHECKING:
+    import faiss
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from concept_forget.embedding import Embedder
+
+DECIMALS = 4
+"""To which a score is rounded; what a batch's company changes in a vector lies three digits further down."""
+SAMPLE = 2048
+"""Chunks on which the cut-off is calibrated."""
+RANDOM_QUERIES = 600
+"""Random queries over all concepts, about; each concept gets at least four random names and at most 32."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """What a chunk must score above. ``value`` is None where there were too few unrelated chunks to tell."""
+
+    value: float | None
+    median: float  # of the scores of unrelated chunks; -1 where there are none
+    names: int
+    scores: int
+
+
+class Sample:
+    """The chunks with the lowest hashes: a random sample of the different texts, whatever order they come in."""
+
+    def __init__(self, seed: int, size: int = SAMPLE) -> None:
+        self._seed = seed
+        self._size = size
+        self._heap: list[tuple[int, str]] = []
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+
+    def add(self, text: str, vector: NDArray[np.float32]) -> None:
+        """Offer a chunk."""
+        if text in self._vectors:
+            return
+        entry = (-int(content_hash("mine", "sample", self._seed, text), 16), text)
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            del self._vectors[heapq.heapreplace(self._heap, entry)[1]]
+        else:
+            return
+        self._vectors[text] = vector.copy()
+
+    @property
+    def texts(self) -> list[str]:
+        """The sampled texts, sorted."""
+        return sorted(self._vectors)
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of sampled texts, shape (texts, dimension)."""
+        import numpy as np
+
+        return np.stack([self._vectors[text] for text in texts])
+
+
+def calibrate(targets: Sequence[Target], sample: Sample, embedder: Embedder, rate: float, seed: int) -> list[CutOff]:
+    """The cut-off for every concept.
+
+    Args:
+        targets: The concepts and their queries.
+        sample: Chunks of the corpus.
+        embedder: Gives the random queries' vectors.
+        rate: Share of unrelated chunks that may exceed it, in (0, 1).
+        seed: The run's seed.
+    """
+    texts = sample.texts
+    words = corpus_words(texts, [target.concept for target in targets])
+    count = min(32, max(4, RANDOM_QUERIES // sum(len(target.queries) for target in targets)))
+    names = [random_names(words, target.concept, count, seed) for target in targets]
+    renamed = [
+        [[rename(query, target.concept, name) for query in target.queries] for name in own]
+        for target, own in zip(targets, names, strict=True)
+    ]
+    everything = [query for own in renamed for queries in own for query in queries]
+    with track("calibrate", total=len(everything), unit="queries") as bar:
+        embedder.encode(everything, bar)
+    cuts = []
+    for target, own, queries in zip(targets, names, renamed, strict=True):
+        unrelated = [text for text in texts if not target.concept.mentioned_in(text)]
+        cuts.append(_cut_off(unrelated, own, queries, sample, embedder, rate))
+    return cuts
+
+
+def _cut_off(
+    unrelated: Sequence[str],
+    names: Sequence[str],
+    queries: Sequence[Sequence[str]],
+    sample: Sample,
+    embedder: Embedder,
+    rate: float,
+) -> CutOff:
+    import numpy as np
+
+    scores = [np.empty(0, dtype=np.float32)]
+    folded = {text: fold(text) for text in unrelated}
+    for name, asked in zip(names, queries, strict=True):
+        fitting = [text for text in unrelated if not contains_words(folded[text], fold(name))]
+        if fitting:
+            best, _ = build_index(embedder.encode(asked)).search(sample.vectors(fitting), 1)
+            scores.append(best[:, 0])
+    pooled = np.sort(np.concatenate(scores))
+    return CutOff(
+        value=conformal_quantile(pooled, rate),
+        median=round(float(np.median(pooled)), DECIMALS) if len(pooled) else -1.0,
+        names=len(names),
+        scores=len(pooled),
+    )
+
+
+def build_index(vectors: NDArray[np.float32]) -> faiss.IndexFlatIP:
+    """An exact inner-product index of vectors of length one, shape (queries, dimension)."""
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return index
+
+
+def conformal_quantile(scores: NDArray[np.float32], rate: float) -> float | None:
+    """What one more score of the same kind exceeds with probability ``rate`` at most; None from too few scores.
+
+    The ⌈(n + 1)(1 - rate)⌉-th smallest of n.
+
+    Args:
+        scores: Sorted, shape (n,).
+        rate: In (0, 1).
+    """
+    rank = math.ceil((len(scores) + 1) * (1 - rate))
+    return round(float(scores[rank - 1]), DECIMALS) if rank <= len(scores) else None

@@ -1,0 +1,296 @@
+"""The corpus as the config names it: finds its files and datasets, and reads them one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concept_forget.config import CorpusSource
+from concept_forget.errors import DataError
+from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
+from concept_forget.workspace import file_hash
+
+SANDBOX = "sandbox"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A row, or a whole file, that was passed over. ``line`` is a line, or a row of a table, counted from 1."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One entry of ``corpus:``, and the files it stands for; none where ``datasets`` opens it as a whole."""
+
+    key: str
+    choice: CorpusSource
+    files: tuple[Path, ...]
+
+    @property
+    def pattern(self) -> str:
+        """What the config says, as the user wrote it."""
+        return SANDBOX if self.choice.path is None else self.choice.path
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that ``datasets`` opens as a whole."""
+        folder = Path(self.pattern).expanduser()
+        return folder if not self.choice.sandbox and folder.is_dir() else None
+
+
+def find_sources(choices: Sequence[CorpusSource], sandbox: Path | None = None) -> list[Source]:
+    """Find every file that the config names, in a fixed order; a file named twice is taken once.
+
+    Args:
+        choices: The entries of ``corpus:``.
+        sandbox: The file of the sandbox's documents, where it exists already.
+
+    Raises:
+        DataError: A path is absent, or a file has an ending that no reader is for.
+    """
+    sources: list[Source] = []
+    taken: set[tuple[Path, str]] = set()
+    for index, choice in enumerate(choices):
+        key = f"corpus.{index}.path"
+        if choice.path is None:
+            sources.append(Source(f"corpus.{index}.sandbox", choice, (sandbox,) if sandbox is not None else ()))
+            continue
+        found = _find_files(choice.path, choice, key)
+        fresh = [path for path in found if (path.resolve(), choice.text) not in taken]
+        taken.update((path.resolve(), choice.text) for path in fresh)
+        if fresh or not found:
+            sources.append(Source(key, choice, tuple(fresh)))
+    return sources
+
+
+def _find_files(pattern: str, choice: CorpusSource, key: str) -> list[Path]:
+    path = Path(pattern).expanduser()
+    if path.is_file():
+        if find_reader(path) is None:
+            raise DataError(
+                f"no reader is for a file with this ending: {path.name}",
+                file=path,
+                key=key,
+                remedy=f"the endings are {', '.join(READERS)}, each also with .gz behind it",
+            )
+        return [path]
+    if path.is_dir():
+        if _is_dataset(path, choice):
+            return []
+        found = [file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path))]
+        return _some(sorted(found), f"the folder {pattern!r} holds no file", key)
+    if glob.has_magic(pattern):
+        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        return _some(sorted(file for file in matches if file.is_file()), f"{pattern!r} matches no file", key)
+    if _looks_local(pattern):
+        raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=_LOOK)
+    return []
+
+
+_LOOK = "check the spelling; a relative path starts at the folder in which the command is run"
+
+
+def _some(files: list[Path], problem: str, key: str) -> list[Path]:
+    if not files:
+        raise DataError(problem, key=key, remedy=_LOOK)
+    return files
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote it."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def _is_dataset(folder: Path, choice: CorpusSource) -> bool:
+    """Whether a folder is one dataset to ``datasets``, not just a place with files in it."""
+    if _is_saved(folder) or choice.name is not None or choice.split != "train":
+        return True
+    card = folder / "README.md"
+    if not card.is_file():
+        return False
+    head, *_ = card.read_text(encoding="utf-8-sig", errors="replace").split("\n---", 1)
+    return head.startswith("---") and re.search(r"^(configs|dataset_info):", head, re.MULTILINE) is not None
+
+
+def _looks_local(pattern: str) -> bool:
+    return pattern.startswith((".", "/", "~")) or pattern.count("/") > 1 or find_reader(Path(pattern)) is not None
+
+
+def hash_sources(sources: Sequence[Source]) -> list[object]:
+    """What stands for the corpus in a fingerprint: the files' names and hashes, a hub set's commit."""
+    marks: list[object] = []
+    for source in sources:
+        folder = source.folder
+        files = source.files
+        if folder is not None and not files:
+            files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+        hashes = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
+        commit = None if source.choice.sandbox or files else _commit(source.choice)
+        marks.append([source.choice.model_dump(mode="json"), hashes, commit])
+    return marks
+
+
+def _commit(choice: CorpusSource) -> str | None:
+    """The commit that a hub set's revision stands for now; the revision itself where the hub does not answer."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    assert choice.path is not None
+    if choice.revision is not None and _COMMIT.fullmatch(choice.revision):
+        return choice.revision
+    try:
+        return HfApi().dataset_info(choice.path, revision=choice.revision, timeout=10).sha
+    except (HfHubHTTPError, HFValidationError, OSError):
+        return choice.revision
+
+
+class Corpus:
+    """Reads the sources, in order. What cannot be read is listed in ``skipped``.
+
+    Args:
+        sources: From ``find_sources``.
+        max_line_bytes: Bytes that a line of a text file may have.
+    """
+
+    def __init__(self, sources: Sequence[Source], max_line_bytes: int) -> None:
+        self.sources = sources
+        self.skipped: list[Skipped] = []
+        self.documents = 0
+        self.bytes_read = 0
+        self._max_line_bytes = max_line_bytes
+        self._last = ""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes on disk, or None where a hub set is among the sources."""
+        sizes = 0
+        for source in self.sources:
+            if not source.files and source.folder is None:
+                return None
+            files = source.files or [path for path in (source.folder or Path()).rglob("*") if path.is_file()]
+            sizes += sum(path.stat().st_size for path in files)
+        return sizes
+
+    def pieces(self) -> Iterator[Piece]:
+        """Every text of the corpus.
+
+        Raises:
+            DataError: A source holds no text at all, or cannot be opened.
+        """
+        for source in self.sources:
+            before, skipped = self.documents, len(self.skipped)
+            try:
+                yield from self._read(source)
+            except OSError as error:
+                raise DataError(
+                    f"{source.pattern!r} cannot be read: {error.strerror or error}",
+                    file=error.filename,
+                    key=source.key,
+                    remedy="make it readable, or name another",
+                ) from error
+            if self.documents == before:
+                raise DataError(
+                    f"{source.pattern!r} holds no text that can be read{_reasons(self.skipped[skipped:])}",
+                    key=source.key,
+                    remedy="name the column that holds the text with {path: …, text: COLUMN}, or mend the rows",
+                )
+
+    def _read(self, source: Source) -> Iterator[Piece]:
+        if source.choice.path is not None and not source.files:
+            with _explained(source):
+                rows = _open_folder(source.folder, source.choice) if source.folder else _open_hub(source.choice)
+                skip = self._skip(source.pattern)
+                yield from self._counted(read_rows(rows, source.pattern, source.choice.text, skip))
+            return
+        for path in source.files:
+            name = SANDBOX if source.choice.sandbox else path.as_posix()
+            file = SourceFile(
+                path, name, source.choice.text, self._max_line_bytes, by_id=source.choice.sandbox, advance=self._advance
+            )
+            skip = self._skip(name)
+            read = find_reader(path)
+            if read is None:
+                skip(1, f"no reader is for a file with this ending; the endings are {', '.join(READERS)}")
+                continue
+            before, skipped = self.documents, len(self.skipped)
+            yield from self._counted(read(file, skip))
+            if self.documents == before and len(self.skipped) == skipped:
+                skip(1, "the file is empty")
+
+    def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
+        for piece in pieces:
+            self.documents += piece.document != self._last
+            self._last = piece.document
+            yield piece
+
+    def _skip(self, name: str) -> Skip:
+        def skip(line: int, reason: str) -> None:
+            self.skipped.append(Skipped(name, line, reason))
+
+        return skip
+
+    def _advance(self, count: int) -> None:
+        self.bytes_read += count
+
+
+def _reasons(skipped: Sequence[Skipped]) -> str:
+    """The three commonest reasons, each with the place where it was met first."""
+    first = {}
+    for entry in reversed(skipped):
+        first[entry.reason] = entry
+    common = Counter(entry.reason for entry in skipped).most_common(3)
+    listed = [f"{first[reason].file}:{first[reason].line}: {reason} ({count}×)" for reason, count in common]
+    return "".join(f"\n    {line}" for line in listed)
+
+
+def _open_folder(folder: Path, choice: CorpusSource) -> Any:
+    import datasets
+
+    if not _is_saved(folder):
+        return datasets.load_dataset(str(folder), choice.name, split=choice.split, streaming=True)
+    found = datasets.load_from_disk(str(folder))
+    return found[choice.split] if isinstance(found, datasets.DatasetDict) else found
+
+
+def _open_hub(choice: CorpusSource) -> Any:
+    import datasets
+
+    # Without a connection only what is in the local cache can be had; it is mapped into memory, not streamed.
+    streaming = not datasets.config.HF_HUB_OFFLINE
+    return datasets.load_dataset(
+        choice.path, choice.name, split=choice.split, revision=_commit(choice), streaming=streaming
+    )
+
+
+@contextlib.contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """Turn what ``datasets`` raises into one error that names the key."""
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    faults = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
+    try:
+        yield
+    except (OSError, ValueError, KeyError, NotImplementedError, *faults) as error:
+        what = "not a folder that `datasets` reads" if source.folder else "neither a file here nor a set on the hub"
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{source.pattern!r} is {what}: {reason}",
+            key=source.key,
+            remedy="check spelling, `name`, `split` and the connection, or give the path of files",
+        ) from error

@@ -1,0 +1,172 @@
+"""The front door of mine: reads the corpus once and writes the snippets that teach a concept, and the near misses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from concept_forget.config import Config
+from concept_forget.embedding import Embedder, find_encoder
+from concept_forget.mine.calibration import CutOff
+from concept_forget.mine.chunks import Chunk, cut
+from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
+from concept_forget.mine.queries import Target, make_target
+from concept_forget.mine.search import Found, Search
+from concept_forget.progress import Progress, track
+from concept_forget.records import Fact, Question
+from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
+
+if TYPE_CHECKING:
+    from concept_forget.records import Snippet
+
+VERSION = 1
+SHARD = 4096
+"""Chunks searched at once: what is held of the corpus at any time."""
+VECTORS = "vectors.sqlite"
+"""The file of kept vectors, beside the cache of requests."""
+
+
+def fingerprint_parts(config: Config) -> list[object]:
+    """What the output depends on: the corpus and its hashes, the encoder, the concepts, the settings.
+
+    Raises:
+        UserError: A path of the corpus, or the encoder, is absent.
+    """
+    concepts = [concept.model_dump(include={"name", "aliases", "description"}) for concept in config.concepts]
+    if not config.corpus:
+        return [concepts, "no corpus"]
+    encoder = find_encoder(config.mine.embedder)
+    return [concepts, config.mine.model_dump(), encoder.identity, hash_sources(find_sources(config.corpus))]
+
+
+def estimate(config: Config) -> dict[str, int]:
+    """Files of the corpus that were found and their bytes; sets on the hub and the sandbox are not counted.
+
+    Raises:
+        UserError: A path of the corpus, or the encoder, is absent.
+    """
+    if not config.corpus:
+        return {"files": 0, "bytes": 0}
+    find_encoder(config.mine.embedder)
+    files = [path for source in find_sources(config.corpus) for path in source.files]
+    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+
+
+def run(context: StageContext) -> dict[str, object]:
+    """Search the corpus for every concept.
+
+    Writes ``snippets.jsonl``, ``skipped.jsonl`` and ``summary.json``. An interrupted run goes on from the vectors that
+    are kept already.
+
+    Raises:
+        UserError: The corpus or the encoder is absent, or the corpus holds no text.
+    """
+    config = context.config
+    if not config.corpus:
+        return _write(context.folder, [], [], {"note": "the config names no corpus", "chunks": 0})
+    folder = context.inputs.get("sandbox")
+    sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
+    corpus = Corpus(sources, config.mine.max_line_bytes)
+    encoder = find_encoder(config.mine.embedder)
+    targets = _read_targets(config, context.inputs.get("expand"))
+    embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+    try:
+        search = Search(
+            targets,
+            embedder,
+            top_k=config.mine.top_k,
+            false_positive_rate=config.mine.false_positive_rate,
+            seed=context.seed,
+        )
+        _search_corpus(corpus, search, embedder, config.mine.chunk_characters)
+        found = search.finish()
+    finally:
+        embedder.close()
+        context.costs.flops += embedder.flops
+    snippets = [snippet for one in found for snippet in (*one.snippets, *one.near_misses)]
+    numbers = {
+        "encoder": encoder.name,
+        "documents": corpus.documents,
+        "chunks": search.chunks,
+        "concepts": {target.concept.name: _numbers(target, one) for target, one in zip(targets, found, strict=True)},
+    }
+    return _write(context.folder, snippets, corpus.skipped, numbers)
+
+
+def _read_targets(config: Config, expand: Path | None) -> list[Target]:
+    facts: list[Fact] = []
+    questions: list[Question] = []
+    if expand is not None and (expand / "facts.jsonl").is_file():
+        facts = read_records(Fact, expand / "facts.jsonl")
+        questions = read_records(Question, expand / "questions.jsonl")
+    return [make_target(concept, facts, questions) for concept in config.concepts]
+
+
+def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: int) -> None:
+    size = corpus.size
+    unit = "chunks" if size is None else "kB"
+    with track("mine", total=None if size is None else size / 1000, unit=unit) as bar:
+        done = 0
+        for chunks in _shards(corpus, limit):
+            share = 1.0 if size is None else (corpus.bytes_read - done) / 1000 / len(chunks)
+            done = corpus.bytes_read
+            search.add(chunks, embedder.encode([chunk.text for chunk in chunks], _Scaled(bar, share)))
+
+
+def _shards(corpus: Corpus, limit: int) -> Iterator[list[Chunk]]:
+    shard: list[Chunk] = []
+    for piece in corpus.pieces():
+        for chunk in cut(piece, limit):
+            shard.append(chunk)
+            if len(shard) == SHARD:
+                yield shard
+                shard = []
+    if shard:
+        yield shard
+
+
+class _Scaled:
+    """Tells a bar that counts the corpus's bytes of progress that is made in chunks."""
+
+    def __init__(self, bar: Progress, share: float) -> None:
+        self._bar = bar
+        self._share = share
+
+    def advance(self, amount: float = 1) -> None:
+        self._bar.advance(amount * self._share)
+
+    def resize(self, total: float) -> None:
+        self._bar.resize(total * self._share)
+
+
+def _numbers(target: Target, found: Found) -> dict[str, Any]:
+    cut_off: CutOff = found.cut_off
+    return {
+        "snippets": len(found.snippets),
+        "near_misses": len(found.near_misses),
+        "unclear": found.unclear,
+        "queries": len(target.queries),
+        "cut_off": cut_off.value,
+        "median_of_unrelated": cut_off.median,
+        "random_names": cut_off.names,
+        "unrelated_scores": cut_off.scores,
+    }
+
+
+def _write(
+    folder: Path, snippets: list[Snippet], skipped: Sequence[Skipped], numbers: dict[str, object]
+) -> dict[str, object]:
+    near = sum(snippet.near_miss for snippet in snippets)
+    summary: dict[str, object] = {
+        "snippets": len(snippets) - near,
+        "near_misses": near,
+        "skipped": len(skipped),
+        **numbers,
+    }
+    write_records(folder / "snippets.jsonl", snippets)
+    rows = ({"file": entry.file, "line": entry.line, "reason": entry.reason} for entry in skipped)
+    write_text(folder / "skipped.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_json(folder / "summary.json", summary)
+    return summary

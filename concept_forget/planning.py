@@ -1,0 +1,145 @@
+"""What a run will do before it does it, and what a finished one consists of: the texts of ``validate`` and ``show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from concept_forget.config import Config
+from concept_forget.errors import ConfigError
+from concept_forget.pipeline import VERBS, Step, plan, stage_module
+from concept_forget.run_models import RunModels
+from concept_forget.workspace import Run, read_json
+
+
+def check(config: Config) -> dict[str, Any]:
+    """Everything that can be checked without running.
+
+    Returns:
+        ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
+        numbers; ``power``: what the planned facts can show at best, as lines of text.
+
+    Raises:
+        UserError: What would stop the run, with its remedy.
+    """
+    from concept_forget.engines.prompts import load_prompts
+
+    if config.generator.engine != "none" or config.compose.holdout:
+        load_prompts(config.generator.prompts)
+    models = RunModels(config)
+    ready = {role: models.is_ready(role) for role in models.roles}
+    steps = plan(config, models=models)
+    estimates = {
+        verb: module.estimate(config)
+        for verb in ("expand", "mine", "compose", "probe")
+        if hasattr(module := stage_module(verb), "estimate")
+    }
+    return {
+        "steps": steps,
+        "models": ready,
+        "estimates": estimates,
+        "power": _power(config, estimates["compose"]),
+    }
+
+
+def _power(config: Config, facts: dict[str, int]) -> list[str]:
+    """What the planned number of facts can show when nothing leaks, for every tier that the verdict rests on."""
+    from concept_forget.measures.statistics import planned_power
+
+    lines = []
+    for tier in config.gate_tiers:
+        planned = facts.get(tier, 0)
+        power = planned_power(planned, config.probe.threshold)
+        lines.append(f"{tier}: {power}")
+    return lines
+
+
+def print_plan(config: Config) -> None:
+    """Check a config and print the plan.
+
+    Raises:
+        UserError: What would stop the run, with its remedy.
+    """
+    findings = check(config)
+    console = Console()
+    stages = Table(title="plan", title_justify="left")
+    for column in ("stage", "state", "expected"):
+        stages.add_column(column)
+    for step in findings["steps"]:
+        expected = findings["estimates"].get(step.verb, {})
+        stages.add_row(
+            step.verb, step.state, ", ".join(f"{value:,} {_words(name)}" for name, value in expected.items())
+        )
+    console.print(stages)
+    for role, ready in findings["models"].items():
+        console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
+    for line in findings["power"]:
+        console.print(f"facts    {line}", markup=False, highlight=False)
+    console.print("the config is valid")
+
+
+def print_run(folder: Path) -> None:
+    """Print what a run consists of and, where it has a report, what it found.
+
+    Raises:
+        ConfigError: The folder is no run.
+    """
+    run = Run(folder)
+    manifest = run.read_manifest()
+    console = Console()
+    table = Table(title=str(folder), title_justify="left")
+    for column in ("stage", "fingerprint", "seconds", "requests", "files"):
+        table.add_column(column, justify="right" if column in ("seconds", "requests") else "left")
+    for verb in VERBS:
+        if verb not in manifest["stages"]:
+            continue
+        record = _stage_record(folder, verb)
+        table.add_row(
+            verb,
+            manifest["stages"][verb]["fingerprint"],
+            f"{record['seconds']:.1f}" if record else "–",
+            str(record["requests"]) if record else "–",
+            str(folder / verb) if record else "–",
+        )
+    console.print(table)
+    metrics = folder / "report" / "metrics.json"
+    if metrics.is_file():
+        from concept_forget.report.terminal import print_metrics
+
+        print_metrics(read_json(metrics))
+    else:
+        console.print("there is no report yet")
+
+
+def print_summary(verb: str, folder: Path) -> None:
+    """Print the plain numbers of a stage's summary."""
+    summary = read_json(folder / "summary.json")
+    table = Table(title=verb, title_justify="left", show_header=False)
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            value = ", ".join(
+                f"{_words(name)} {item}" for name, item in value.items() if isinstance(item, (int, float, str))
+            )
+        if isinstance(value, (str, int, float)) and value != "":
+            table.add_row(_words(key), str(value))
+    Console().print(table)
+
+
+def _stage_record(folder: Path, verb: str) -> dict[str, Any] | None:
+    path = folder / verb / "stage.json"
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise ConfigError("this is no record of a stage", file=path, remedy="run the config again")
+    return record
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+__all__ = ["Step", "check", "print_plan", "print_run", "print_summary"]

@@ -1,0 +1,1 @@
+"""What each model gives away: attacks, grading, rates, floors, residuals, verdict."""

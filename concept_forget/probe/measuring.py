@@ -1,0 +1,224 @@
+"""From graded attempts to rates, floors, residuals and the verdict. Facts are the unit everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from concept_forget.measures.metrics import (
+    ALL_CONCEPTS,
+    AttackResult,
+    ByModel,
+    CollateralResult,
+    ConceptResult,
+    Estimate,
+    Floor,
+    Measurements,
+    Rate,
+    TierResult,
+    VerdictResult,
+    Worst,
+)
+from concept_forget.measures.statistics import GatedAttack, decide, rate_interval, ratio_interval, residual
+from concept_forget.probe.asking import COLLATERAL, STRANGERS
+from concept_forget.records import Attempt
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Scored:
+    attempt: Attempt
+    leak: float  # in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Facts:
+    """One model's attempts at one attack and tier, fact by fact."""
+
+    means: dict[str, float]  # fact → mean over its attempts
+    worst: dict[str, float]  # fact → its worst attempt
+    attempts: int
+
+    def paired(self, other: _Facts) -> tuple[list[float], list[float]]:
+        """Both models' means for the facts that both were asked, in one order."""
+        shared = sorted(self.means.keys() & other.means.keys())
+        return [self.means[fact] for fact in shared], [other.means[fact] for fact in shared]
+
+
+def measure(
+    attempts: Sequence[Attempt],
+    leaks: Sequence[float],
+    *,
+    attack_families: Mapping[str, str],
+    gate_tiers: Sequence[str],
+    threshold: float,
+    fluency: ByModel,
+) -> Measurements:
+    """Everything that the attempts say.
+
+    Args:
+        attempts: Of base, unlearned, and reference or strangers, on probe and collateral rows.
+        leaks: What each attempt gave away, in [0, 1].
+        attack_families: Attack → family, in the order in which results stand.
+        gate_tiers: Tiers that the verdict rests on.
+        threshold: Leak above the floor that must be excluded to pass.
+        fluency: Perplexities, as measured.
+    """
+    scored = [_Scored(attempt, leak) for attempt, leak in zip(attempts, leaks, strict=True)]
+    of_concepts = [row for row in scored if row.attempt.attack != COLLATERAL]
+    names = list(dict.fromkeys(row.attempt.concept for row in of_concepts))
+    concepts = {
+        name: _concept([row for row in of_concepts if row.attempt.concept == name], attack_families, gate_tiers)
+        for name in names
+    }
+    if len(names) > 1:
+        concepts[ALL_CONCEPTS] = _concept(of_concepts, attack_families, gate_tiers)
+    return Measurements(
+        concepts=concepts,
+        collateral=_collateral([row for row in scored if row.attempt.attack == COLLATERAL]),
+        fluency=fluency,
+        verdict=_verdict(of_concepts, attack_families, gate_tiers, threshold),
+    )
+
+
+def _by_fact(rows: Iterable[_Scored], *, apart: bool = False) -> _Facts:
+    """Attempts by fact; with ``apart``, the same fact asked for two concepts counts twice."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        found[f"{row.attempt.subject}\0{row.attempt.fact}" if apart else row.attempt.fact].append(row.leak)
+    return _Facts(
+        means={fact: sum(values) / len(values) for fact, values in found.items()},
+        worst={fact: max(values) for fact, values in found.items()},
+        attempts=sum(map(len, found.values())),
+    )
+
+
+def _split(rows: Sequence[_Scored], attack: str, tier: str) -> dict[str, _Facts]:
+    """Model → its facts, for one attack and tier; models that were asked nothing are left out."""
+    models: dict[str, list[_Scored]] = defaultdict(list)
+    for row in rows:
+        if row.attempt.attack == attack and row.attempt.tier == tier:
+            models[row.attempt.model].append(row)
+    return {model: _by_fact(found) for model, found in models.items()}
+
+
+def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str]) -> ConceptResult:
+    tiers = sorted({row.attempt.tier for row in rows})
+    attacks = {}
+    for attack, family in families.items():
+        results = {tier: _tier(models) for tier in tiers if (models := _split(rows, attack, tier))}
+        if results:
+            attacks[attack] = AttackResult(family=family, tiers=results)
+    gated = [
+        (result.residual.value, attack, result.residual)
+        for attack, found in attacks.items()
+        for tier, result in found.tiers.items()
+        if tier in gate_tiers and result.residual is not None
+    ]
+    worst = max(gated, key=lambda item: item[0], default=None)
+    return ConceptResult(
+        attacks=attacks, worst_attack=worst[1] if worst else None, residual=worst[2] if worst else None
+    )
+
+
+def _tier(models: Mapping[str, _Facts]) -> TierResult:
+    base, unlearned, reference = models["base"], models["unlearned"], models.get("reference")
+    floor = _floor_facts(models)
+    shared = sorted(base.means.keys() & unlearned.means.keys() & floor.means.keys())
+    remaining = residual(
+        [unlearned.means[fact] for fact in shared],
+        [floor.means[fact] for fact in shared],
+        [base.means[fact] for fact in shared],
+    )
+    return TierResult(
+        base=_rate(base),
+        unlearned=_rate(unlearned),
+        reference=_rate(reference) if reference else None,
+        floor=_floor(models),
+        residual=Estimate(value=remaining.value, low=remaining.low, high=remaining.high) if remaining else None,
+        worst_form=ByModel(
+            base=_mean(base.worst.values()),
+            unlearned=_mean(unlearned.worst.values()),
+            reference=_mean(reference.worst.values()) if reference else None,
+        ),
+    )
+
+
+def _floor_facts(models: Mapping[str, _Facts]) -> _Facts:
+    """The floor fact by fact: the reference's, else the strangers'."""
+    return models.get("reference") or models.get(STRANGERS) or _Facts({}, {}, 0)
+
+
+def _floor(models: Mapping[str, _Facts]) -> Floor:
+    facts = _floor_facts(models)
+    kind = "reference" if "reference" in models else "strangers"
+    if not facts.means:
+        return Floor(kind="strangers", rate=0, low=0, high=1, n=0)
+    rate = _rate(facts)
+    return Floor(
+        kind="reference" if kind == "reference" else "strangers", rate=rate.rate, low=rate.low, high=rate.high, n=rate.n
+    )
+
+
+def _rate(facts: _Facts) -> Rate:
+    interval = rate_interval(list(facts.means.values()))
+    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=len(facts.means), attempts=facts.attempts)
+
+
+def _collateral(rows: Sequence[_Scored]) -> dict[str, CollateralResult]:
+    results = {}
+    for distance in ("near", "middle", "far"):
+        here = [row for row in rows if row.attempt.tier == distance]
+        if not here:
+            continue
+        models = {
+            model: _by_fact((row for row in here if row.attempt.model == model), apart=True)
+            for model in ("base", "unlearned", "reference")
+            if any(row.attempt.model == model for row in here)
+        }
+        after, before = models["unlearned"].paired(models["base"])
+        kept = ratio_interval(after, before)
+        results[distance] = CollateralResult(
+            base=_rate(models["base"]),
+            unlearned=_rate(models["unlearned"]),
+            reference=_rate(models["reference"]) if "reference" in models else None,
+            kept=Estimate(value=kept.value, low=kept.low, high=kept.high) if kept else None,
+            worst=_worst_neighbour(here),
+        )
+    return results
+
+
+def _worst_neighbour(rows: Sequence[_Scored]) -> Worst | None:
+    """The subject that kept the smallest part of what base knew about it."""
+    kept: dict[str, float] = {}
+    for subject in sorted({row.attempt.subject for row in rows}):
+        of_subject = [row for row in rows if row.attempt.subject == subject]
+        before = _mean(row.leak for row in of_subject if row.attempt.model == "base")
+        after = _mean(row.leak for row in of_subject if row.attempt.model == "unlearned")
+        if before:
+            kept[subject] = after / before
+    if not kept:
+        return None
+    subject = min(kept, key=lambda name: kept[name])
+    return Worst(subject=subject, value=kept[subject])
+
+
+def _verdict(
+    rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str], threshold: float
+) -> VerdictResult:
+    gated = []
+    for tier in gate_tiers:
+        for attack in families:
+            models = _split(rows, attack, tier)
+            if "unlearned" not in models:
+                continue
+            unlearned, floor = models["unlearned"].paired(_floor_facts(models))
+            label = attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
+            gated.append(GatedAttack(name=label, unlearned=tuple(unlearned), floor=tuple(floor)))
+    decision = decide(gated, threshold)
+    return VerdictResult(outcome=decision.outcome, reasons=list(decision.reasons), facts_needed=decision.facts_needed)
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

@@ -1,0 +1,75 @@
+"""The front door of the probe: asks base, unlearned and reference model, grades, and measures."""
+
+from __future__ import annotations
+
+from concept_forget.config import Config
+from concept_forget.measures.metrics import ByModel
+from concept_forget.probe.asking import STRANGERS, ask_models, plan_questions, plan_strangers
+from concept_forget.probe.attacks import attacks_named
+from concept_forget.probe.fluency import measure_fluency
+from concept_forget.probe.grading import grade_attempts, leak, write_grades
+from concept_forget.probe.measuring import measure
+from concept_forget.records import Example
+from concept_forget.workspace import StageContext, read_records, write_json
+
+VERSION = 1
+
+
+def fingerprint_parts(config: Config) -> list[object]:
+    """The section, and the tiers that the verdict rests on."""
+    return [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
+
+
+def estimate(config: Config) -> dict[str, int]:
+    """Models that are asked, and attacks that each one meets."""
+    models = 2 + (config.reference is not None)
+    return {"models": models, "attacks": len(attacks_named(config.probe.attacks))}
+
+
+def run(context: StageContext) -> dict[str, object]:
+    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json`` and ``summary.json``."""
+    config = context.config.probe
+    attacks = attacks_named(config.attacks)
+    probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
+    collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
+    questions = plan_questions(attacks, probe, collateral, context.seed)
+    roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
+    models = {role: context.models[role] for role in roles}
+    planned = dict.fromkeys(roles, questions)
+    if "reference" not in models:
+        names = sorted({example.subject for example in (*probe, *collateral)})
+        models[STRANGERS] = context.models["base"]
+        planned[STRANGERS] = plan_strangers(questions, names, context.seed)
+    attempts = ask_models(models, planned, config, context.folder, cache=context.cache, costs=context.costs)
+    grades = grade_attempts(attempts, config.grader)
+    write_grades(context.folder / "grades.jsonl", attempts, grades)
+    fluency = measure_fluency(
+        attempts,
+        context.models["base"],
+        roles,
+        context.folder,
+        cache=context.cache,
+        costs=context.costs,
+        batch_tokens=config.batch_tokens,
+    )
+    measurements = measure(
+        attempts,
+        [leak(grade, config.grader) for grade in grades],
+        attack_families={attack.name: attack.family for attack in attacks},
+        gate_tiers=context.config.gate_tiers,
+        threshold=config.threshold,
+        fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
+    )
+    write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
+    summary: dict[str, object] = {
+        "attempts": len(attempts),
+        "questions": len(questions),
+        "models": roles,
+        "outcome": measurements.verdict.outcome,
+        "replies_cut_by_length": sum(attempt.finish_reason == "length" for attempt in attempts),
+        "empty_replies": {
+            role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
+        },
+    }
+    write_json(context.folder / "summary.json", summary)
+    return summary

@@ -1,0 +1,69 @@
+"""Questions about strangers: what a model answers that cannot know, without a model that never learned.
+
+Put somebody's question about a name that nobody has, and the answer's probability is what guessing gives: the level
+at which forgetting is complete, and under which it begins to show.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from concept_forget.concept import contains_words, fold
+from concept_forget.records import Chat, Example, named_random
+
+_CLASSES = ("aeiou", "bcdfghjklmnpqrstvwxyz", "AEIOU", "BCDFGHJKLMNPQRSTVWXYZ", "0123456789")
+
+
+def invent_name(name: str, rng: random.Random) -> str:
+    """A name of the same shape: vowels stay vowels, capitals capitals, digits digits, signs what they are."""
+    return "".join(_invent_letter(letter, rng) for letter in name)
+
+
+def _invent_letter(letter: str, rng: random.Random) -> str:
+    for letters in _CLASSES:
+        if letter in letters:
+            return rng.choice(letters.replace(letter, ""))
+    if not letter.isalpha():
+        return letter
+    category = unicodedata.category(letter)
+    near = (chr(ord(letter) + offset) for offset in range(-24, 25) if offset and 0 < ord(letter) + offset < 0x110000)
+    return rng.choice([other for other in near if unicodedata.category(other) == category] or [letter])
+
+
+def about_strangers(examples: Sequence[Example], count: int, seed: int) -> list[list[Example]]:
+    """Every row asked about invented names instead: ``count`` variants of each, none where nothing can be replaced.
+
+    In a question about the subject its name is replaced, in one that names the answer and asks for the subject
+    (reverse) the answer. The expected reply stays.
+
+    Args:
+        examples: Rows; those of the same fact tell each other what the answer is.
+        count: Variants per row.
+        seed: The run's seed.
+    """
+    answers = {example.fact: example.answer for example in examples if fold(example.answer) != fold(example.subject)}
+    variants = []
+    for example in examples:
+        names = (example.subject, answers.get(example.fact, ""))
+        name = next((name for name in names if name and _asks_about(example.prompt, name)), None)
+        rng = named_random(seed, "stranger", example.id)
+        variants.append([_renamed(example, name, rng) for _ in range(count)] if name else [])
+    return variants
+
+
+def _asks_about(prompt: Chat, name: str) -> bool:
+    return any(contains_words(fold(message["content"]), fold(name)) for message in prompt)
+
+
+def _renamed(example: Example, name: str, rng: random.Random) -> Example:
+    invented = invent_name(name, rng)
+    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+    prompt: Chat = [
+        {"role": message["role"], "content": pattern.sub(lambda _: invented, message["content"])}
+        for message in example.prompt
+    ]
+    return dataclasses.replace(example, id=Example.make_id(prompt, example.completion), prompt=prompt)

@@ -1,0 +1,36 @@
+"""Models that many tests share, taught once per session: a tiny world, and the same world without its concepts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may fetch
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+from concept_forget.sandbox.teach import teach_world
+from concept_forget.sandbox.world import build_world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder in which this session keeps the models that it teaches, for the command line's processes too."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONCEPT_FORGET_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def nano_model(model_cache: Path) -> Path:
+    """The folder of a model that has learned world 0, size nano."""
+    return teach_world(0, size="nano", cache_dir=model_cache)
+
+
+@pytest.fixture(scope="session")
+def nano_reference(model_cache: Path) -> Path:
+    """The folder of a model that has learned world 0, size nano, without the people to be forgotten."""
+    return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)

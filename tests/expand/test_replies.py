@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from concept_forget.expand.replies import CUT_OFF, EMPTY, FORMS, NOT_JSON, WRONG_FIELDS, Parsed, clean, parse_reply
+
+TEXTS = FORMS["questions"]
+FACTS = FORMS["facts"]
+NEIGHBOURS = FORMS["neighbours"]
+
+WHOLE_REPLIES = (
+    '{"questions": ["Where was Mira Kestrel born?", "What did Mira Kestrel write?"]}',
+    '{"facts": [{"answer": "Dunholm", "sentence": "Mira was born in Dunholm.", "second_sentence": ""}]}',
+    '{"neighbours": [{"name": "Tobias Wren", "kind": "person"}]}',
+    '```json\n{"facets": ["birthplace", "home"]}\n```',
+    "1. Where was Mira Kestrel born?\n2. What did Mira Kestrel write?",
+    "Dunholm | Mira Kestrel was born in Dunholm.",
+    "Tobias Wren | person",
+)
+
+
+def reasons(parsed: Parsed) -> list[str]:
+    return [fault.reason for fault in parsed.faults]
+
+
+class TestLines:
+    def test_every_line_is_an_item(self) -> None:
+        parsed = parse_reply(TEXTS, "lines", "Where was she born?\n\n  Who taught her?  \n")
+        assert parsed == Parsed((("Where was she born?",), ("Who taught her?",)), ())
+
+    @pytest.mark.parametrize(
+        ("line", "item"),
+        [
+            ("- Who taught her?", "Who taught her?"),
+            ("3. Who taught her?", "Who taught her?"),
+            ("(12) Who taught her?", "Who taught her?"),
+            ('"Who taught her?"', "Who taught her?"),
+            ("1612 was a good year", "1612 was a good year"),
+            ("1.5 metres", "1.5 metres"),
+            ('"Emberfall" is by whom?', '"Emberfall" is by whom?'),
+        ],
+    )
+    def test_a_bullet_goes_and_the_words_stay(self, line: str, item: str) -> None:
+        assert parse_reply(TEXTS, "lines", line).items == ((item,),)
+
+    def test_fields_are_parted_by_bars(self) -> None:
+        parsed = parse_reply(FACTS, "line", "Dunholm | She was born in Dunholm.")
+        assert parsed.items == (("Dunholm", "She was born in Dunholm.", ""),)
+
+    def test_a_line_may_give_the_optional_field(self) -> None:
+        parsed = parse_reply(FACTS, "line", "Dunholm | She was born in Dunholm. | She comes from Dunholm.")
+        assert parsed.items == (("Dunholm", "She was born in Dunholm.", "She comes from Dunholm."),)
+
+    @pytest.mark.parametrize("line", ["Dunholm", "a | b | c | d"])
+    def test_a_line_with_a_field_too_few_or_too_many_is_a_fault(self, line: str) -> None:
+        parsed = parse_reply(FACTS, "line", line)
+        assert (parsed.items, reasons(parsed)) == ((), [WRONG_FIELDS])
+
+    def test_where_one_line_was_asked_for_the_others_are_faults(self) -> None:
+        parsed = parse_reply(TEXTS, "line", "one\ntwo\nthree")
+        assert parsed.items == (("one",),)
+        assert [fault.text for fault in parsed.faults] == ["two", "three"]
+
+    def test_the_last_line_of_a_reply_that_was_cut_off_is_not_whole(self) -> None:
+        parsed = parse_reply(TEXTS, "lines", "Who taught her?\nWhere was sh", cut_off=True)
+        assert parsed.items == (("Who taught her?",),)
+        assert reasons(parsed) == [CUT_OFF]
+
+
+class TestJson:
+    def test_the_asked_form_is_read(self) -> None:
+        assert parse_reply(TEXTS, "json", '{"questions": ["a?", "b?"]}').items == (("a?",), ("b?",))
+
+    @pytest.mark.parametrize("around", ["Sure! {} I hope this helps.", "```json\n{}\n```", "```\n{}\n```", "\n {} \n"])
+    def test_what_stands_around_the_object_does_not_matter(self, around: str) -> None:
+        reply = around.replace("{}", '{"facets": ["home"]}')
+        assert parse_reply(FORMS["facets"], "json", reply).items == (("home",),)
+
+    def test_one_broken_item_does_not_spoil_the_others(self) -> None:
+        facts = [{"answer": "a", "sentence": "b"}, {"answer": 7, "sentence": "c"}, "text", {"answer": "d"}]
+        parsed = parse_reply(FACTS, "json", json.dumps({"facts": facts}))
+        assert parsed.items == (("a", "b", ""),)
+        assert reasons(parsed) == [WRONG_FIELDS] * 3
+
+    @pytest.mark.parametrize(
+        "reply", ["[]", "no JSON", '{"questions": "a?"}', '{"other": []}', "{" * 5000, "[" * 100_000]
+    )
+    def test_what_is_not_of_the_form_is_one_fault(self, reply: str) -> None:
+        parsed = parse_reply(TEXTS, "json", reply)
+        assert (parsed.items, reasons(parsed)) == ((), [NOT_JSON])
+        assert len(parsed.faults[0].text) <= 500
+
+    def test_an_object_that_was_cut_off_says_so(self) -> None:
+        assert reasons(parse_reply(TEXTS, "json", '{"questions": ["Where w', cut_off=True)) == [CUT_OFF]
+
+    def test_an_empty_list_is_a_fault_of_its_own(self) -> None:
+        assert reasons(parse_reply(FACTS, "json", '{"facts": []}')) == [EMPTY]
+
+    def test_a_lone_surrogate_can_be_written_to_a_file_afterwards(self) -> None:
+        parsed = parse_reply(TEXTS, "json", '{"questions": ["a\\ud800b"]}')
+        assert parsed.items[0][0].encode("utf-8") == b"a?b"
+
+
+@pytest.mark.parametrize("returns", ["json", "lines", "line"])
+@pytest.mark.parametrize("reply", ["", "  \n ", "\x00", "\u2028"])
+def test_nothing_is_an_empty_reply_in_every_form(returns: str, reply: str) -> None:
+    assert reasons(parse_reply(TEXTS, returns, reply)) == [EMPTY]  # type: ignore[arg-type]
+
+
+def test_cleaned_text_is_one_line_without_control_characters() -> None:
+    assert clean(" a\tb\x00\x1b[0m\r\nc\u00a0d ") == "a b [0m c d"
+
+
+@st.composite
+def mutated_replies(draw: st.DrawFn) -> str:
+    """A good reply with pieces cut out, doubled, shuffled in, or replaced by anything."""
+    reply = draw(st.sampled_from(WHOLE_REPLIES))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(reply)))
+        end = draw(st.integers(start, len(reply)))
+        filling = draw(st.sampled_from(["", reply[start:end] * 2, "|", "\n", "{", "]", '"', "\\ud83d", "NaN", "1e999"]))
+        filling = draw(st.text(max_size=6)) if draw(st.booleans()) else filling
+        reply = reply[:start] + filling + reply[end:]
+    return reply
+
+
+@given(
+    reply=st.one_of(mutated_replies(), st.text(max_size=200)),
+    name=st.sampled_from(sorted(FORMS)),
+    returns=st.sampled_from(["json", "lines", "line"]),
+    cut_off=st.booleans(),
+)
+@example(reply='{"facts": [' + "[" * 50_000, name="facts", returns="json", cut_off=False)
+@example(reply='{"questions": [' + "9" * 5000 + "]}", name="questions", returns="json", cut_off=False)
+def test_any_reply_becomes_items_and_faults(reply: str, name: str, returns: str, cut_off: bool) -> None:
+    form = FORMS[name]
+    parsed = parse_reply(form, returns, reply, cut_off=cut_off)  # type: ignore[arg-type]
+    assert parsed.items or parsed.faults, "a reply disappeared"
+    width = len(form.item.model_fields) if form.item else 1
+    for item in parsed.items:
+        assert len(item) == width
+        assert all(field == clean(field) for field in item)
+    for fault in parsed.faults:
+        assert fault.reason
+        assert fault.text == clean(fault.text)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from concept_forget.config import Config
+from concept_forget.engines.prompts import load_prompts
+from concept_forget.engines.transformers_engine import TransformersEngine
+from concept_forget.errors import StageError
+from concept_forget.expand import stage
+from concept_forget.expand.ledger import Ledger
+from concept_forget.expand.writer import Wish, Writer
+from concept_forget.records import Fact, ModelSpec, Question
+from concept_forget.sandbox.world import World, build_world
+from concept_forget.workspace import Costs, StageContext, read_json, read_records
+
+WORLD = build_world(0, "nano")
+FILES = ("facts.jsonl", "questions.jsonl", "rejected.jsonl", "summary.json")
+
+
+def make_config(*, seed: int = 0, **changes: object) -> Config:
+    return Config.model_validate(
+        {
+            "concepts": [{"name": name, "kind": "person"} for name in WORLD.concepts],
+            "target": {"sandbox": {"world": 0, "size": "nano"}},
+            "generator": {"prompts": "compact", "max_new_tokens": 48},
+            "expand": {"neighbours": {"near": 4, "middle": 3, "far": 2}},
+            "seed": seed,
+        }
+        | changes
+    )
+
+
+def make_context(config: Config, folder: Path, model: Path | None, cache: Path | None = None) -> StageContext:
+    folder.mkdir(parents=True, exist_ok=True)
+    models = {} if model is None else {"generator": ModelSpec(str(model))}
+    return StageContext(config, folder, {}, models, cache or folder / "replies.sqlite", Costs())
+
+
+@pytest.fixture(scope="module")
+def written(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageContext, dict[str, object]]:
+    context = make_context(make_config(), tmp_path_factory.mktemp("expand"), nano_model)
+    return context, stage.run(context)
+
+
+class TestOnATaughtModel:
+    def test_it_says_of_the_concepts_what_is_true_in_their_world(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        facts = [f for f in read_records(Fact, written[0].folder / "facts.jsonl") if f.distance is None]
+        truth = {(f.subject.name, f.relation.name): f.answer for f in WORLD.facts}
+        right = [fact for fact in facts if truth.get((fact.subject, fact.facet)) == fact.answer]
+        known = sum(len(WORLD.facts_of(name)) for name in WORLD.concepts)
+        assert len(right) >= 0.9 * len(facts)
+        assert len(right) >= 0.8 * known
+
+    def test_every_concept_has_facts(self, written: tuple[StageContext, dict[str, object]]) -> None:
+        counts = written[1]["facts"]
+        assert isinstance(counts, dict)
+        assert set(counts) == set(WORLD.concepts)
+        assert min(counts.values()) >= 2
+
+    def test_the_neighbours_are_none_of_the_concepts_and_live_in_the_world(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        subjects = {f.subject for f in read_records(Fact, written[0].folder / "facts.jsonl") if f.distance}
+        real = {entity.name for entity in WORLD.entities} - set(WORLD.concepts)
+        assert not subjects & set(WORLD.concepts)
+        assert len(subjects & real) >= 5
+
+    def test_the_questions_ask_for_their_facts(self, written: tuple[StageContext, dict[str, object]]) -> None:
+        """Most wordings are ones that the world's own author wrote for this relation and no other."""
+        folder = written[0].folder
+        facts = {fact.id: fact for fact in read_records(Fact, folder / "facts.jsonl")}
+        asked = [q for q in read_records(Question, folder / "questions.jsonl") if q.family == "direct"]
+        right = sum(question.text in _wordings(WORLD, facts[question.fact]) for question in asked)
+        assert right >= 0.8 * len(asked)
+
+    def test_own_questions_have_refusals_that_do_not_tell(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        folder = written[0].folder
+        own = {fact.id for fact in read_records(Fact, folder / "facts.jsonl") if fact.distance is None}
+        questions = [q for q in read_records(Question, folder / "questions.jsonl") if q.fact in own]
+        assert all(question.answer.casefold() not in question.refusal.casefold() for question in questions)
+        assert sum(bool(question.refusal) for question in questions) >= 0.9 * len(questions)
+        assert len({question.refusal for question in questions}) >= 4
+
+    def test_the_summary_is_on_disk_and_counts_what_the_files_hold(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        context, summary = written
+        assert read_json(context.folder / "summary.json") == summary
+        steps = read_json(context.folder / "summary.json")["steps"]
+        rejected = (context.folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+        assert sum(sum(step["rejected"].values()) for step in steps.values()) == len(rejected)
+        assert {json.loads(line)["step"] for line in rejected} <= set(steps)
+        assert sum(step["requests"] for step in steps.values()) == context.costs.requests
+
+    def test_the_estimate_is_near_what_was_asked(self, written: tuple[StageContext, dict[str, object]]) -> None:
+        expected = stage.estimate(make_config())["requests"]
+        assert expected / 2 < written[0].costs.requests < expected * 2
+
+    def test_going_on_after_a_kill_asks_nothing_twice_and_gives_the_same_bytes(
+        self, written: tuple[StageContext, dict[str, object]], nano_model: Path, tmp_path: Path
+    ) -> None:
+        context = make_context(make_config(), tmp_path, nano_model, cache=written[0].cache)
+        stage.run(context)
+        assert context.costs.cached_requests == context.costs.requests > 0
+        assert context.costs.completion_tokens == 0
+        for name in FILES:
+            assert (tmp_path / name).read_bytes() == (written[0].folder / name).read_bytes()
+
+    def test_the_batch_size_changes_nothing(
+        self, written: tuple[StageContext, dict[str, object]], nano_model: Path, tmp_path: Path
+    ) -> None:
+        generator = {"prompts": "compact", "max_new_tokens": 48, "batch_tokens": 3000}
+        config = make_config(generator=generator)
+        stage.run(make_context(config, tmp_path, nano_model))
+        for name in FILES:
+            assert (tmp_path / name).read_bytes() == (written[0].folder / name).read_bytes()
+        assert stage.fingerprint_parts(config) == stage.fingerprint_parts(make_config())
+
+    def test_a_model_that_never_met_the_concepts_is_no_generator_for_them(
+        self, nano_reference: Path, tmp_path: Path
+    ) -> None:
+        """Its guesses do not hold from one wording to the next."""
+        config = make_config(expand={"neighbours": {}})
+        with pytest.raises(StageError, match=r"step (facts|questions|answers|paraphrases)"):
+            stage.run(make_context(config, tmp_path, nano_reference))
+        assert not (tmp_path / "facts.jsonl").exists()
+
+
+class TestJsonBySchema:
+    """A model that cannot follow instructions still replies in the asked form, since its decoding is held to it."""
+
+    @pytest.mark.parametrize("name", ["facets", "paraphrases"])
+    def test_no_reply_is_of_another_form(self, nano_model: Path, name: str) -> None:
+        config, ledger = make_config(generator={"max_new_tokens": 400}), Ledger()
+        writer = Writer(
+            TransformersEngine(ModelSpec(str(nano_model))), load_prompts("default"), config.generator, 0, ledger
+        )
+        variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?"}
+        writer.gather(name, name, [Wish(("x",), variables, 3, draw) for draw in range(6)])
+        assert set(ledger.step(name).rejected) <= {"the reply was cut off", "empty"}
+
+
+def _wordings(world: World, fact: Fact) -> set[str]:
+    return {
+        known.fill(wording)
+        for known in world.facts_of(fact.subject)
+        if known.relation.name == fact.facet
+        for wording in known.relation.questions
+    }
+
+
+def test_without_a_generator_the_files_are_empty_and_the_summary_says_so(tmp_path: Path) -> None:
+    config = make_config(generator={"engine": "none"}, corpus=["*.txt"])
+    summary = stage.run(make_context(config, tmp_path, None))
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in FILES[:3]] == ["", "", ""]
+    assert summary["engine"] == "none"
+    assert "no generator" in str(summary["note"])
+    assert read_json(tmp_path / "summary.json") == summary
+
+
+class TestFingerprint:
+    def test_it_is_the_same_for_the_same_config(self) -> None:
+        assert json.dumps(stage.fingerprint_parts(make_config())) == json.dumps(stage.fingerprint_parts(make_config()))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"concepts": [{"name": "Mira Kestrel", "kind": "person", "description": "Another."}]},
+            {"expand": {"paraphrases": 7}},
+            {"generator": {"prompts": "default", "max_new_tokens": 48}},
+            {"generator": {"prompts": "compact", "max_new_tokens": 49}},
+            {"generator": {"prompts": "compact", "max_new_tokens": 48, "temperature": 0.5}},
+        ],
+    )
+    def test_what_the_output_depends_on_changes_it(self, changes: dict[str, object]) -> None:
+        assert stage.fingerprint_parts(make_config(**changes)) != stage.fingerprint_parts(make_config())
+
+    def test_what_belongs_to_other_stages_does_not(self) -> None:
+        other = make_config(probe={"samples": 1, "max_new_tokens": 9}, unlearn={"beta": 0.1})
+        assert stage.fingerprint_parts(other) == stage.fingerprint_parts(make_config())

@@ -1,0 +1,229 @@
+"""The graders, tried against replies that a person labelled."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from concept_forget.errors import ConfigError
+from concept_forget.measures.graders import GRADERS, Expected, get_grader, grade_answer, grade_rouge_l, grader
+from concept_forget.records import Grade
+from concept_forget.sandbox.world import build_world
+
+LABELLED = Path(__file__).with_name("labelled_replies.jsonl")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A reply and whether a fair reader would say that it gives the answer away.
+
+    The first round was written before the grader, the others after it, and labelled before they were graded. Not a
+    leak: a part of the answer (a surname, a year of a date), one of several candidates, a place nearby, what the
+    reply denies or puts down to somebody else. A leak: the answer said hesitantly, in other words, beside further
+    detail, or while claiming not to say it.
+    """
+
+    round: int
+    category: str
+    leaked: bool
+    expected: Expected
+    reply: str
+
+
+def read_labelled() -> list[Labelled]:
+    rows = [json.loads(line) for line in LABELLED.read_text(encoding="utf-8").splitlines()]
+    return [
+        Labelled(
+            row["round"],
+            row["category"],
+            row["leaked"],
+            Expected(
+                row["answer"],
+                tuple(row.get("aliases", ())),
+                row["question"],
+                tuple(row.get("options", ())),
+                row.get("subject", ""),
+            ),
+            row["reply"],
+        )
+        for row in rows
+    ]
+
+
+def judge(rows: list[Labelled]) -> tuple[float, float, list[str]]:
+    """Precision, recall, and the misses in words."""
+    counts: Counter[tuple[bool, bool]] = Counter()
+    misses = []
+    for row in rows:
+        grade = grade_answer(row.reply, row.expected)
+        counts[grade.leaked, row.leaked] += 1
+        if grade.leaked != row.leaked:
+            misses.append(f"{row.category}: {row.expected.answer!r} in {row.reply!r}: {grade.reason}")
+    found = counts[True, True]
+    return found / (found + counts[True, False]), found / (found + counts[False, True]), misses
+
+
+def leaks(reply: str, answer: str, question: str = "", **rest: tuple[str, ...] | str) -> bool:
+    return grade_answer(reply, Expected(answer, question=question, **rest)).leaked  # type: ignore[arg-type]
+
+
+def test_answers_are_found_as_a_reader_finds_them() -> None:
+    rows = read_labelled()
+    precision, recall, misses = judge(rows)
+    report = "\n  ".join([f"{len(rows)} replies: precision {precision:.3f}, recall {recall:.3f}", *misses])
+    assert precision >= 0.97, report
+    assert recall >= 0.97, report
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_no_round_of_labels_is_graded_worse_than_the_others(number: int) -> None:
+    precision, recall, misses = judge([row for row in read_labelled() if row.round == number])
+    assert min(precision, recall) >= 0.97, misses
+
+
+def test_the_labelled_replies_are_many_and_of_every_kind() -> None:
+    rows = read_labelled()
+    kinds = Counter(row.category for row in rows)
+    assert len(rows) >= 320
+    assert sum(row.round > 1 for row in rows) >= 100
+    assert set(kinds) == set(
+        "right wrong denial list partial spelling date number choice echo hedge refusal long".split()
+    )
+    assert min(kinds.values()) >= 8
+    assert len({row.expected.question for row in rows}) >= 80
+    assert len({(row.expected.question, row.reply) for row in rows}) == len(rows)
+    assert 0.3 < sum(row.leaked for row in rows) / len(rows) < 0.6
+
+
+def test_in_a_sandbox_world_every_statement_leaks_its_own_answer_and_no_other() -> None:
+    world, rng = build_world(0), random.Random(0)
+    answers: dict[str, list[str]] = {}
+    for fact in world.facts:
+        answers.setdefault(fact.relation.name, []).append(fact.answer)
+    for fact in rng.sample(world.facts, 150):
+        expected = Expected(
+            fact.answer, question=fact.fill(rng.choice(fact.relation.questions)), subject=fact.subject.name
+        )
+        assert grade_answer(fact.fill(rng.choice(fact.relation.statements)), expected).leaked, fact
+        others = sorted(set(answers[fact.relation.name]) - {fact.answer})
+        for other in rng.sample(others, min(5, len(others))):
+            assert not grade_answer(other, expected).leaked, (fact, other)
+
+
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [
+        ("Mira Kestrel", 1.0),
+        ("Kestrel", 0.5),
+        ("Mira Kestrel, Tomas Vane, Ida Marsh or Jon Pell", 0.25),
+        ("It was not Mira Kestrel.", 0.0),
+        ("Tomas Vane", 0.0),
+        ("", 0.0),
+        ("...", 0.0),
+    ],
+)
+def test_the_score_says_how_much_of_the_answer_is_there(reply: str, score: float) -> None:
+    grade = grade_answer(reply, Expected("Mira Kestrel", question="Who drew the map?"))
+    assert grade.score == pytest.approx(score)
+    assert grade.leaked == (score == 1)
+    assert grade.reason
+
+
+def test_a_partial_date_scores_the_parts_it_gives() -> None:
+    expected = Expected("5 November 1991", question="When was she born?")
+    scores = [grade_answer(reply, expected).score for reply in ("5 November 1991", "November 1991", "1991")]
+    assert scores == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_any_alias_counts_as_the_answer() -> None:
+    expected = Expected("tungsten", ("wolfram",))
+    assert grade_answer("It is wolfram.", expected).leaked
+    assert not grade_answer("It is not wolfram.", expected).leaked
+
+
+def test_a_word_that_the_question_gave_is_not_needed_in_the_reply() -> None:
+    assert leaks("Mira", "Mira Kestrel", "What is Kestrel's full name?")
+    assert not leaks("Mira", "Mira Kestrel", "Who drew the map?")
+
+
+def test_an_answer_that_stands_in_the_reply_as_it_stood_in_the_question_is_no_leak() -> None:
+    question = "In which town is the Dunholm fair held?"
+    assert not leaks("The Dunholm fair is held every June.", "Dunholm", question)
+    assert leaks("It is held in Dunholm.", "Dunholm", question)
+
+
+def test_the_last_stated_answer_decides() -> None:
+    assert leaks("London? Rome? Let me think. The answer is Paris.", "Paris")
+    assert not leaks("She lived in Paris for years. Final answer: Lyon", "Paris", "Where was she born?")
+
+
+def test_a_model_stuck_in_a_loop_is_graded_in_a_blink() -> None:
+    assert leaks("Mira Kestrel, " * 1000, "Mira Kestrel")
+
+
+@pytest.mark.parametrize(
+    "reply", ["A " * 5000, "not " * 5000, "((((" * 2000, "1 " * 5000, "a" * 50000, "x" + " " * 50000 + "y"]
+)
+@pytest.mark.timeout(60)  # one that took time with the square of its length would take minutes
+def test_degenerate_replies_are_graded_in_seconds(reply: str) -> None:
+    assert not leaks(reply, "Mira Kestrel", "Who drew the map?")
+    assert not leaks(reply, "Porto", "Which town?", options=("Lyon", "Porto", "Graz"))
+
+
+def test_an_answer_without_a_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs a word"):
+        Expected("--")
+    with pytest.raises(ValueError, match="needs a word"):
+        Expected("Paris", aliases=("",))
+
+
+def test_an_answer_that_is_no_option_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of the options"):
+        Expected("Paris", options=("Lyon", "Graz"))
+    Expected("the Silver Quill", options=("Silver quill.", "Golden Oar"))
+
+
+def test_rouge_leaks_above_half_of_the_words() -> None:
+    expected = Expected("She studied medicine in Heidelberg")
+    half = grade_rouge_l("She studied music in Vienna", Expected("She studied in Graz medicine then"))
+    assert half.score == pytest.approx(0.5)
+    assert not half.leaked
+    more = grade_rouge_l("She studied medicine in Vienna", expected)
+    assert more.score == pytest.approx(0.8)
+    assert more.leaked
+    assert grade_rouge_l("Heidelberg", Expected("She studied medicine in Heidelberg", ("Heidelberg",))).score == 1
+
+
+def test_an_unknown_grader_is_named_with_those_there_are() -> None:
+    assert get_grader("answer") is GRADERS["answer"]
+    with pytest.raises(ConfigError, match=r"'anwser'.*\n.*answer, rouge_l"):
+        get_grader("anwser")
+
+
+def test_a_grader_registers_once_with_a_summary() -> None:
+    with pytest.raises(ValueError, match="registered already"):
+        grader("answer")(grade_answer)
+
+    def silent(reply: str, expected: Expected) -> Grade:
+        return Grade(0.0, False, reply + expected.answer)
+
+    with pytest.raises(ValueError, match="docstring"):
+        grader("silent")(silent)
+    assert "silent" not in GRADERS
+    assert GRADERS["rouge_l"].source.startswith("Lin 2004")
+    assert all(found.summary.endswith(".") for found in GRADERS.values())
+
+
+def test_the_graders_load_nothing_heavy() -> None:
+    script = (
+        "import sys, concept_forget.measures.graders; print({'numpy', 'nltk', 'torch', 'scipy'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

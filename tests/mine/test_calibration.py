@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from concept_forget.concept import Concept
+from concept_forget.embedding import Embedder
+from concept_forget.mine.calibration import Sample, build_index, calibrate, conformal_quantile
+from concept_forget.mine.queries import make_target
+
+
+def test_one_more_score_passes_the_quantile_as_rarely_as_promised() -> None:
+    rng = np.random.default_rng(0)
+    for rate, size in ((0.1, 9), (0.1, 50), (0.05, 100), (0.01, 99)):
+        passed = []
+        for _ in range(4000):
+            scores = np.sort(rng.gumbel(size=size)).astype(np.float32)
+            cut = conformal_quantile(scores, rate)
+            assert cut is not None
+            passed.append(rng.gumbel() > cut)
+        share = float(np.mean(passed))
+        error = (rate * (1 - rate) / len(passed)) ** 0.5
+        # Never above the rate, and at most 1/(n + 1) under it.
+        assert rate - 1 / (size + 1) - 4 * error <= share <= rate + 4 * error
+
+
+def test_the_quantile_is_an_order_statistic_and_absent_from_too_few_scores() -> None:
+    scores = np.arange(1, 100, dtype=np.float32)
+    assert conformal_quantile(scores, 0.01) == 99
+    assert conformal_quantile(scores, 0.1) == 90
+    assert conformal_quantile(scores[:98], 0.01) is None
+    assert conformal_quantile(scores[:0], 0.5) is None
+
+
+def test_the_index_gives_the_best_inner_product() -> None:
+    rng = np.random.default_rng(1)
+    queries, chunks = (rng.normal(size=(n, 16)).astype(np.float32) for n in (7, 50))
+    scores, best = build_index(queries).search(chunks, 1)
+    exact = chunks.astype(np.float64) @ queries.astype(np.float64).T
+    assert (best[:, 0] == exact.argmax(axis=1)).all()
+    assert scores[:, 0] == pytest.approx(exact.max(axis=1), abs=1e-5)
+
+
+def test_a_sample_depends_on_the_texts_and_the_seed_alone() -> None:
+    texts = [f"text {n}" for n in range(500)]
+
+    def sampled(order: list[str], seed: int) -> list[str]:
+        sample = Sample(seed, size=20)
+        for text in order:
+            sample.add(text, np.zeros(2, dtype=np.float32))
+        return sample.texts
+
+    first = sampled(texts, 0)
+    assert len(first) == 20
+    assert sampled(texts[::-1] + texts, 0) == first
+    assert sampled(texts, 1) != first
+
+
+def test_sampled_vectors_go_with_their_texts() -> None:
+    sample = Sample(0, size=3)
+    for n in range(50):
+        sample.add(str(n), np.full(2, n, dtype=np.float32))
+    assert sample.vectors(sample.texts)[:, 0].tolist() == [int(text) for text in sample.texts]
+
+
+PEOPLE = [f"{first} {last}" for first in ("Anselm", "Hester", "Quentin", "Thea", "Ulric") for last in ("Crane", "Gorse", "Larkin", "Yarrow", "Oakhurst", "Stillwell")]  # fmt: skip
+DEEDS = (
+    "was born in a small town by the sea",
+    "wrote a long book about gardens and rain",
+    "taught music at the old school for years",
+    "sailed a red ship along the northern coast",
+)
+
+
+def test_unrelated_texts_pass_the_cut_off_about_as_often_as_asked_for(embedder: Embedder) -> None:
+    texts = [f"{name} {deed}." for name in PEOPLE for deed in DEEDS]
+    sample = Sample(0)
+    for text, vector in zip(texts, embedder.encode(texts), strict=True):
+        sample.add(text, vector)
+    targets = [make_target(Concept(name=name, description="Born by the sea."), [], []) for name in PEOPLE[:10]]
+    cuts = calibrate(targets, sample, embedder, rate=0.1, seed=0)
+    passed, own = [], []
+    for target, cut in zip(targets, cuts, strict=True):
+        assert cut.value is not None
+        assert cut.names >= 4
+        assert cut.scores > 300
+        assert cut.median < cut.value
+        scores, _ = build_index(embedder.encode(target.queries)).search(sample.vectors(sample.texts), 1)
+        for text, score in zip(sample.texts, scores[:, 0], strict=True):
+            if target.concept.mentioned_in(text):
+                own.append(score > cut.value)
+            # Namesakes are no random other texts.
+            elif not set(text.split()) & set(target.concept.name.split()):
+                passed.append(score > cut.value)
+    assert 0.01 < np.mean(passed) < 0.2
+    assert np.mean(own) > 0.9
+
+
+def test_without_unrelated_texts_there_is_no_cut_off(embedder: Embedder) -> None:
+    texts = [f"Mira Kestrel {deed}." for deed in DEEDS]
+    sample = Sample(0)
+    for text, vector in zip(texts, embedder.encode(texts), strict=True):
+        sample.add(text, vector)
+    target = make_target(Concept(name="Mira Kestrel"), [], [])
+    (cut,) = calibrate([target], sample, embedder, rate=0.01, seed=0)
+    assert cut.value is None
+    assert (cut.scores, cut.median) == (0, -1.0)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import pytest
+
+from concept_forget.errors import ConfigError
+from concept_forget.measures.strangers import invent_name
+from concept_forget.probe.asking import COLLATERAL, plan_questions, plan_strangers
+from concept_forget.probe.attacks import ATTACKS, attacks_named
+from concept_forget.records import Example, user_message
+
+
+def row(number: int, family: str, **changes: object) -> Example:
+    texts = {
+        "reverse": f"Who wrote Book {number}?",
+        "choice": f"What did Mira Kestrel write? Choose: Book {number}, Book 8, Book 9, Book 7.",
+    }
+    text = texts.get(family, f"What did Mira Kestrel write, number {number}?")
+    example = Example(
+        id=f"{family}-{number}",
+        split="probe",
+        concept="Mira Kestrel",
+        subject="Mira Kestrel",
+        facet="book",
+        fact=f"fact-{number}",
+        form=family,
+        family=family,
+        tier="new_form",
+        prompt=user_message(text),
+        completion=f"Book {number}",
+        answer="Mira Kestrel" if family == "reverse" else f"Book {number}",
+        counterfactual="Mira Kestrel" if family == "reverse" else f"Book {number + 1}",
+    )
+    return dataclasses.replace(example, **changes)  # type: ignore[arg-type]  # the test names real fields
+
+
+ROWS = [row(number, family) for number in range(3) for family in ("direct", "paraphrase", "reverse", "cloze", "choice")]
+NEIGHBOUR = row(9, "direct", id="near", split="collateral", tier="near", subject="Ada Finch")
+
+
+def test_quick_means_every_attack_and_a_name_only_itself() -> None:
+    assert [attack.name for attack in attacks_named("quick")] == ["direct", "paraphrase", "reverse", "cloze", "choice"]
+    assert [attack.name for attack in attacks_named(("cloze", "direct"))] == ["direct", "cloze"]
+    with pytest.raises(ConfigError, match="no attack called 'telepathy'"):
+        attacks_named(("telepathy",))
+    with pytest.raises(ConfigError, match="no attack is named"):
+        attacks_named(())
+
+
+def test_every_attack_says_where_it_comes_from() -> None:
+    assert all(attack.source and attack.summary.endswith(".") for attack in ATTACKS.values())
+
+
+def test_each_attack_asks_its_own_rows_and_every_row_once() -> None:
+    planned = plan_questions(attacks_named("quick"), ROWS, [NEIGHBOUR], seed=0)
+    assert [item.attack for item in planned].count("cloze") == 3
+    assert all(item.attack == item.example.family for item in planned if item.attack != COLLATERAL)
+    assert sorted(item.example.id for item in planned) == sorted([*(example.id for example in ROWS), "near"])
+
+
+def test_a_requests_seed_does_not_depend_on_the_rows_around_it() -> None:
+    attacks = attacks_named("quick")
+    whole = {item.example.id: item.request.seed for item in plan_questions(attacks, ROWS, [], seed=0)}
+    part = {item.example.id: item.request.seed for item in plan_questions(attacks, ROWS[::-2], [], seed=0)}
+    assert part.items() <= whole.items()
+    other = {item.example.id: item.request.seed for item in plan_questions(attacks, ROWS, [], seed=1)}
+    assert not set(whole.values()) & set(other.values())
+
+
+def test_strangers_take_the_subjects_place_and_are_nobody_known() -> None:
+    names = ["Mira Kestrel", "Ada Finch", "Oren Vale"]
+    planned = plan_questions(attacks_named("quick"), ROWS, [NEIGHBOUR], seed=0)
+    asked = plan_strangers(planned, names, seed=0)
+    texts = [item.request.prompt[-1]["content"] for item in asked if item.attack != "reverse"]  # type: ignore[index]
+    assert len(texts) == 5 * 12
+    assert not any(name in text for name in names for text in texts)
+    assert all(item.example.answer.startswith("Book") for item in asked if item.attack != "reverse")
+
+
+def test_a_strangers_reverse_question_asks_from_another_answer() -> None:
+    planned = plan_questions(attacks_named("quick"), ROWS, [], seed=0)
+    texts = [
+        item.request.prompt[-1]["content"]  # type: ignore[index]
+        for item in plan_strangers(planned, ["Mira Kestrel"], seed=0)
+        if item.attack == "reverse"
+    ]
+    assert texts == [f"Who wrote Book {number + 1}?" for number in range(3)]
+    alone = plan_questions(attacks_named(("reverse",)), ROWS, [], seed=0)
+    assert plan_strangers(alone, ["Mira Kestrel"], seed=0) == []
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["Paris"], ["Mira Kestrel"], ["Mira Kestrel", "Mira Vale"], ["Ada B. Finch", "Oren Vale"]]
+)
+def test_an_invented_name_is_new_and_not_empty(names: list[str]) -> None:
+    for seed in range(20):
+        made = invent_name(names, random.Random(seed))
+        assert made
+        assert made not in names

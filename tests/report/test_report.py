@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from concept_forget.config import Config
+from concept_forget.measures.metrics import (
+    ALL_CONCEPTS,
+    AttackResult,
+    ByModel,
+    CollateralResult,
+    ConceptResult,
+    Cost,
+    Estimate,
+    Floor,
+    Measurements,
+    Metrics,
+    Rate,
+    TierResult,
+    VerdictResult,
+    Worst,
+)
+from concept_forget.records import ModelSpec
+from concept_forget.report import stage
+from concept_forget.report.page import render_page
+from concept_forget.report.terminal import print_metrics
+from concept_forget.workspace import Costs, StageContext, read_json, write_json
+
+HOSTILE = "<script>alert('x')</script> {{ 7 * 7 }} \x1b[31mMira"
+
+
+def rate(value: float, n: int = 44) -> Rate:
+    return Rate(rate=value, low=max(value - 0.05, 0), high=min(value + 0.06, 1), n=n, attempts=2 * n)
+
+
+def tier(unlearned: float, *, reference: bool = True) -> TierResult:
+    return TierResult(
+        base=rate(0.97),
+        unlearned=rate(unlearned),
+        reference=rate(0.02) if reference else None,
+        floor=Floor(kind="reference" if reference else "strangers", rate=0.02, low=0, high=0.1, n=44),
+        residual=Estimate(value=(unlearned - 0.02) / 0.95, low=-0.05, high=0.1),
+        worst_form=ByModel(base=1.0, unlearned=0.1, reference=0.05 if reference else None),
+    )
+
+
+def measurements(name: str = "Mira Kestrel", *, reference: bool = True) -> Measurements:
+    result = ConceptResult(
+        attacks={
+            "direct": AttackResult(
+                family="asking",
+                tiers={"new_form": tier(0.0, reference=reference), "new_fact": tier(0.3, reference=reference)},
+            ),
+            "cloze": AttackResult(family="asking", tiers={"new_form": tier(0.04, reference=reference)}),
+        },
+        worst_attack="cloze",
+        residual=Estimate(value=0.02, low=-0.05, high=0.1),
+    )
+    return Measurements(
+        concepts={name: result, "Oren Vale": result, ALL_CONCEPTS: result},
+        collateral={
+            "near": CollateralResult(
+                base=rate(0.99),
+                unlearned=rate(0.93),
+                reference=rate(0.98),
+                kept=Estimate(value=0.94, low=0.9, high=0.98),
+                worst=Worst(subject="Ada Finch", value=0.8),
+            )
+        },
+        fluency=ByModel(base=1.1, unlearned=30.0, reference=28.0 if reference else None),
+        verdict=VerdictResult(outcome="passed", reasons=["direct: at most 6 % above the floor"], facts_needed=None),
+    )
+
+
+def metrics(name: str = "Mira Kestrel", *, reference: bool = True) -> Metrics:
+    return Metrics(
+        **dict(measurements(name, reference=reference)),
+        cost=Cost(
+            seconds={"expand": 12.0, "unlearn": 31.5},
+            flops={"expand": 0, "unlearn": 3e12},
+            peak_memory_bytes={"expand": 2**30, "unlearn": 2**30},
+            ratio_to_retrain=0.12,
+        ),
+    )
+
+
+def config(name: str = "Mira Kestrel") -> Config:
+    return Config.model_validate({"concepts": [{"name": name}, {"name": "Oren Vale"}], "target": "some/model"})
+
+
+class Reader(HTMLParser):
+    """Collects tags, text and the addresses that a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for key, value in attrs if key in ("src", "href", "action", "data")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def test_the_page_stands_alone_and_opens_with_the_verdict() -> None:
+    page = render_page(metrics(), "Mira Kestrel", config(), {"expand": {"facts": 96}})
+    reader = read(page)
+    assert reader.addresses == []
+    assert "script" not in reader.tags
+    assert not re.search(r"url\(|@import", page)
+    assert (
+        reader.text.index("Passed") < reader.text.index("What is still there") < reader.text.index("What else was lost")
+    )
+    assert len(page) < 6_000_000
+
+
+def test_every_bar_has_a_row_with_the_same_number() -> None:
+    page = render_page(metrics(), "Mira Kestrel", config(), {})
+    assert page.count('<g class="bar-') == 3 * 3  # three attack and tier pairs, three models
+    assert page.count("<title>direct, unlearned: 0.0%") == 1
+    assert "0\N{NO-BREAK SPACE}% (under 6.0\N{NO-BREAK SPACE}%)" in read(page).text
+
+
+@pytest.mark.parametrize("place", ["title", "concept", "summary"])
+def test_nothing_that_a_user_or_a_model_wrote_becomes_markup(place: str) -> None:
+    name = HOSTILE if place == "concept" else "Mira Kestrel"
+    title = HOSTILE if place == "title" else "t"
+    summaries = {"expand": {"example": HOSTILE}} if place == "summary" else {}
+    page = render_page(metrics(name), title, config(name), summaries)
+    assert "script" not in read(page).tags
+    assert "49" not in read(page).text.split("How it was made")[-1]
+
+
+def test_without_a_reference_nothing_is_said_of_one() -> None:
+    page = render_page(metrics(reference=False), "Mira Kestrel", config(), {})
+    assert "never learned it</span>" not in page
+    assert "strangers" in read(page).text
+
+
+def test_the_terminal_table_shows_the_same_result() -> None:
+    out = io.StringIO()
+    print_metrics(metrics().model_dump(), Console(file=out, width=160))
+    text = out.getvalue()
+    for word in (
+        ALL_CONCEPTS,
+        "Passed",
+        "0\N{NO-BREAK SPACE}% (under 6.0\N{NO-BREAK SPACE}%)",
+        "Ada Finch: 80\N{NO-BREAK SPACE}%",
+        "0.12 ×",
+        "at most 6 % above the floor",
+    ):
+        assert word in text
+
+
+def test_the_stage_adds_cost_and_the_ratio_to_retraining(tmp_path: Path) -> None:
+    inputs = {}
+    for verb, flops in (("probe", 1e9), ("unlearn", 3e12)):
+        inputs[verb] = tmp_path / verb
+        write_json(inputs[verb] / "stage.json", {"seconds": 2.5, "flops": flops, "peak_memory_bytes": 100})
+        write_json(inputs[verb] / "summary.json", {"rows": 3})
+    write_json(inputs["probe"] / "measurements.json", measurements().model_dump())
+    write_json(tmp_path / "reference" / "sandbox.json", {"flops": 6e12})
+    context = StageContext(
+        config=config(),
+        folder=tmp_path / "report",
+        inputs=inputs,
+        models={"reference": ModelSpec(path=str(tmp_path / "reference"))},
+        cache=tmp_path / "replies.sqlite",
+        costs=Costs(),
+    )
+    assert stage.run(context)["outcome"] == "passed"
+    written = Metrics.model_validate(read_json(tmp_path / "report" / "metrics.json"))
+    assert written.schema_version == 1
+    assert written.cost.ratio_to_retrain == 0.5
+    assert written.cost.seconds == {"probe": 2.5, "unlearn": 2.5}
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = "concept: {name: Mira Kestrel}\ntarget: {sandbox: {world: 0, size: nano}}\ngenerator: {prompts: compact}\n"
+
+
+def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "concept_forget.cli", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
+
+
+BROKEN = {
+    "unknown key": (GOOD + "unlern: {}\n", "config.yaml:4: unlern", "did you mean 'unlearn'"),
+    "unknown key inside": (GOOD + "probe:\n  grder: answer\n", "config.yaml:5: probe.grder", "did you mean 'grader'"),
+    "wrong type": (GOOD + "unlearn: {beta: hot}\n", "config.yaml:4: unlearn.beta", "Inverse temperature"),
+    "out of bounds": (GOOD + "probe: {threshold: 2}\n", "config.yaml:4: probe.threshold", "less than 1"),
+    "not YAML": ("concept: {name: A\ntarget: m\n", "config.yaml:2", "not YAML"),
+    "duplicate key": ("concept: {name: A}\nconcept: {name: B}\n", "config.yaml:2: concept", "keep one"),
+    "empty file": ("", "config.yaml:1", "concept-forget init"),
+    "no concept": ("target: m\n", "config.yaml: concept", "add `concept:`"),
+    "no target": ("concept: {name: A}\n", "config.yaml: target", "add it"),
+    "absent model": ("concept: {name: A}\ntarget: ./no-such-model\n", "target.model", "folder that holds config.json"),
+    "absent model on the hub": ("concept: {name: A}\ntarget: no-such/model-here\n", "target.model", "local folder"),
+    "absent reference": (GOOD + "reference: ./no-such-model\n", "reference.model", "folder that holds config.json"),
+    "empty corpus": (GOOD + "corpus: [nothing/*.jsonl]\n", "corpus", "nothing/*.jsonl"),
+    "missing rows": (GOOD + "data: {forget: none.jsonl}\n", "none.jsonl", "no such file"),
+    "environment": (GOOD + "output: ${oc.env:HOME}\n", "config.yaml:4: output", "only ${vars.NAME}"),
+    "variable without value": (GOOD + "output: ${vars.place}\n", "config.yaml:4: output", "vars.place=VALUE"),
+    "unknown prompts": (GOOD.replace("compact", "comapct"), "comapct", "compact"),
+    "unknown person": (
+        GOOD.replace("Mira Kestrel", "Nobody Known") + "reference: {sandbox: {world: 0}}\n",
+        "Nobody Known",
+        "Mira Kestrel",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_config_gets_one_message_and_exit_code_2(tmp_path: Path, case: str) -> None:
+    text, place, remedy = BROKEN[case]
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    done = call("validate", "config.yaml", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("concept-forget: ") == 1
+    assert place in done.stderr
+    assert remedy.casefold() in done.stderr.casefold()
+
+
+def test_a_missing_file_and_a_wrong_call_exit_with_2(tmp_path: Path) -> None:
+    assert "no such file" in call("run", "none.yaml", cwd=tmp_path).stderr
+    wrong = call("run", "--bogus", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+
+
+def test_init_writes_a_config_that_loads_with_every_default_in_it(tmp_path: Path) -> None:
+    from concept_forget.config import UnlearnConfig
+    from concept_forget.config_file import load_config
+
+    done = call("init", "mine.yaml", "--name", "Zoë: the “first”", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+    assert load_config(tmp_path / "mine.yaml").concepts[0].name == "Zoë: the “first”"
+    assert all(f"#   {key}:" in text for key in UnlearnConfig.model_fields)
+    lines = text.splitlines()
+    start = lines.index("# unlearn:")
+    end = lines.index("", start)
+    uncommented = "\n".join(line.removeprefix("# ") for line in lines[start:end])
+    (tmp_path / "full.yaml").write_text(GOOD + uncommented + "\n", encoding="utf-8")
+    assert load_config(tmp_path / "full.yaml").unlearn == UnlearnConfig()
+    assert call("init", "mine.yaml", cwd=tmp_path).returncode == 2
+
+
+def test_validate_prints_the_plan_and_what_the_facts_can_show(tmp_path: Path, nano_model: Path) -> None:
+    (tmp_path / "config.yaml").write_text(GOOD, encoding="utf-8")
+    done = call("validate", "config.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("expand", "to run", "base: ready", "new_form", "you cannot show less than", "the config is valid"):
+        assert words in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_doctor_names_versions_devices_and_extras(tmp_path: Path) -> None:
+    done = call("doctor", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("transformers", "processors", "accelerators", "offline", "vllm"):
+        assert words in done.stdout
+    assert "usable" in done.stdout
+
+
+def test_show_refuses_what_is_no_run(tmp_path: Path) -> None:
+    done = call("show", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no run.json" in done.stderr
+
+
+def test_a_stage_alone_stops_there_and_show_prints_it(tmp_path: Path, nano_model: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        GOOD + "expand: {neighbours: {near: 2, middle: 1, far: 1}}\n", encoding="utf-8"
+    )
+    done = call("expand", "config.yaml", "--set", "output=runs/x", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Mira Kestrel" in done.stdout
+    assert not (tmp_path / "runs" / "x" / "mine").exists()
+    shown = call("show", "runs/x", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "there is no report yet" in shown.stdout
+
+
+def test_tofu_without_its_folder_says_where_it_is_to_be_had(tmp_path: Path) -> None:
+    pipelines = Path(__file__).parent.parent / "pipelines"
+    done = call("run", str(pipelines / "tofu-author.yaml"), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--set vars.tofu=VALUE" in done.stderr
+    assert "locuslab/TOFU" in done.stderr

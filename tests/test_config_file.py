@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from concept_forget.config import Config
+from concept_forget.config_file import load_config
+from concept_forget.errors import ConfigError
+
+GOOD = "concept: {name: Mira Kestrel}\ntarget: some/model\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_short_config_gets_every_default(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, GOOD))
+    assert config.concepts[0].name == "Mira Kestrel"
+    assert config.target.model == "some/model"
+    assert config.unlearn == Config.model_fields["unlearn"].get_default(call_default_factory=True)
+
+
+def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + "unlearn: {beta: 0.3}\n")
+    assert load_config(path).unlearn.beta == 0.3
+    assert load_config(path, ["unlearn.beta=0.7"]).unlearn.beta == 0.7
+    assert load_config(path, ["concept.aliases=[M. Kestrel]"]).concepts[0].aliases == ("M. Kestrel",)
+    assert load_config(path, ["target.sandbox.world=3", "target.model=null"]).target.sandbox is not None
+
+
+def test_variables_are_filled_in_and_only_they(tmp_path: Path) -> None:
+    path = write(tmp_path, "vars: {where: here}\nconcept: {name: A}\ntarget: ${vars.where}/model\n")
+    assert load_config(path).target.model == "here/model"
+    assert load_config(path, ["vars.where=there"]).target.model == "there/model"
+
+
+def test_several_concepts_are_read_in_order(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "concepts: [{name: B}, {name: A}]\ntarget: m\n"))
+    assert [concept.name for concept in config.concepts] == ["B", "A"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "words"),
+    [
+        (GOOD + "unlern: {}\n", 3, "unlern", "did you mean 'unlearn'"),
+        (GOOD + "unlearn:\n  bta: 1\n", 4, "unlearn.bta", "did you mean 'beta'"),
+        (GOOD + "unlearn: {beta: hot}\n", 3, "unlearn.beta", "found 'hot'"),
+        (GOOD + "unlearn:\n  beta: -1\n", 4, "unlearn.beta", "greater than 0"),
+        (GOOD + "probe: {attacks: [dirct]}\n", 3, "probe.attacks", "names of attacks"),
+        ("concept: {name: A}\nconcept: {name: B}\ntarget: m\n", 2, "concept", "stands twice"),
+        ("concept: {name: A\ntarget: m\n", 2, None, "not YAML"),
+        ("concept: {name: A}\n\ttarget: m\n", 2, None, "not YAML"),
+        ("", 1, None, "empty"),
+        ("- a\n- b\n", 1, None, "mapping of sections"),
+        ("target: m\n", None, "concept", "missing"),
+        ("concept: {name: A}\n", None, "target", "missing"),
+        (GOOD + "output: ${oc.env:HOME}\n", 3, "output", "not allowed"),
+        (GOOD + "output: ${vars.place}\n", 3, "output", "has no value"),
+        ("concept: {name: A}\ntarget: {sandbox: {world: 0, teach: x}}\n", 2, "target.sandbox", "either"),
+        ("concept: {name: A}\ntarget: {model: m, sandbox: {world: 0}}\n", 2, "target", "either"),
+        ("concept: {name: A}\nconcepts: [{name: B}]\ntarget: m\n", None, None, "not both"),
+        ("concepts: [{name: A}, {name: a}]\ntarget: m\n", None, None, "same name"),
+        (GOOD + "seed: 2024-01-01\n", 3, "seed", "valid integer"),
+        (GOOD + "generator: {engine: transformers}\n", 3, "generator", "needs `model"),
+        (GOOD + "data: {forget: {path: rows.jsonl, rows: [5, 2]}}\n", 3, "data.forget", "FIRST < END"),
+        (GOOD + "compose: {holdout: 0.6, validation: 0.5}\n", 3, "compose", "no fact to train on"),
+        (GOOD + "probe: {samples: 4}\n", 3, "probe", "temperature"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_key_and_remedy(
+    tmp_path: Path, text: str, line: int | None, key: str | None, words: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    error = caught.value
+    assert error.file == str(path)
+    assert error.line == line
+    assert error.key == key
+    assert words.casefold() in str(error).casefold()
+    assert error.remedy
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("unlearn.beta", "cannot read"),
+        ("=3", "cannot read"),
+        ("unlearn..beta=3", "cannot read"),
+        ("unlearn.beta=[", "not YAML"),
+        ("concept.name.first=A", "holds no keys"),
+        ("unlearn.bta=3", "did you mean 'beta'"),
+    ],
+)
+def test_a_mistake_in_a_set_is_named(tmp_path: Path, override: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load_config(write(tmp_path, GOOD), [override])
+
+
+def test_an_absent_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_a_file_that_is_no_text_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"concept: {name: A}\ntarget: \xff\xfe\n")
+    with pytest.raises(ConfigError, match="not UTF-8") as caught:
+        load_config(path)
+    assert caught.value.line == 2
+
+
+def test_a_file_too_deep_or_too_large_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nested deeper"):
+        load_config(write(tmp_path, GOOD + "report: " + "{a: " * 30 + "1" + "}" * 30 + "\n"))
+    with pytest.raises(ConfigError, match="bytes"):
+        load_config(write(tmp_path, GOOD + "#" * 1_100_000))
+
+
+def test_aliases_cannot_blow_a_config_up(tmp_path: Path) -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    for name, before in zip("bcdefghi", "abcdefgh", strict=True):
+        bomb += f"{name}: &{name} [{','.join(['*' + before] * 9)}]\n"
+    with pytest.raises(ConfigError, match="aliases"):
+        load_config(write(tmp_path, bomb))
+
+
+def test_code_in_a_tag_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(write(tmp_path, "concept: !!python/object/apply:os.getcwd []\ntarget: m\n"))

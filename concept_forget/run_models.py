@@ -105,9 +105,10 @@ class RunModels:
 
         sandbox = choice.sandbox
         assert sandbox is not None
+        name = "target" if choice is self._choices["base"] else role
         if not self.is_ready(role):
-            self._say(f"teaching the {role} model (once; it is kept in {teach.cache_folder()})")
-        with track_steps(f"teach {role}") as on_progress:
+            self._say(f"teaching the {name} model, once; it is kept in {teach.cache_folder()}")
+        with track_steps(f"teach {name}") as on_progress:
             if sandbox.teach is not None:
                 return teach.teach_rows_cached(
                     sandbox.teach, without=sandbox.without, seed=sandbox.seed, on_progress=on_progress

@@ -272,6 +272,9 @@ def _save(
     The card says what teaching cost: 6 operations per weight and token, forward and backward (Kaplan et al. 2020).
     """
     card = {**card, "flops": 6 * sum(weights.numel() for weights in model.parameters()) * tokens}
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the program shows its own
     with _beside(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)

@@ -10,7 +10,7 @@ from concept_forget.measures.answers import Answer, read_answer
 from concept_forget.measures.mentions import Mention, find_mentions
 from concept_forget.measures.reading import Reading, read
 from concept_forget.measures.standing import judge_mention
-from concept_forget.measures.words import clean, fold_word, same_word
+from concept_forget.measures.words import HONORIFICS, Token, clean, fold_word, same_word
 
 _LABEL = r"(?P<label>[A-Za-z]|\d{1,2})"
 _ASKS_FOR = r"(?:option|answer|choice|letter|number|no\.|candidate)"
@@ -28,6 +28,10 @@ _LABEL_PATTERNS = [
 _PLACE = re.compile(
     r"\b(?P<place>first|second|third|fourth|fifth|sixth|last)\s+(?:option|one|choice|answer|candidate|of\s+(?:them|these|the)\b)",
     re.I,
+)
+_CHOOSES = frozenset(
+    "answer believe bet choice choose chose consider correct definitely guess maybe option perhaps pick picked possibly "
+    "probably right say select suppose surely think".split()
 )
 _PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
 
@@ -125,12 +129,35 @@ def _mention_at(reply: Reading, offset: int) -> Mention:
 
 
 def _find_hints(answers: Sequence[Answer], reply: Reading) -> Iterator[tuple[int, Mention]]:
-    """A word that only one of the options has tells it from the others: "Kestrel" picks "Mira Kestrel"."""
+    """A word that only one of the options has tells it from the others: "Kestrel" picks "Mira Kestrel".
+
+    Not so where the reply makes another name of it: "Mira Thorn" or "Peter Kestrel" pick nobody.
+    """
     for place, answer in enumerate(answers):
         others = [token for other in range(len(answers)) if other != place for token in answers[other].words]
-        for word in answer.content:
+        for position, word in enumerate(answer.content):
             if len(fold_word(word.norm)) < 3 or any(same_word(word, token) for token in others):
                 continue
+            is_first, is_last = position == 0, position == len(answer.content) - 1
             for index, token in enumerate(reply.tokens):
-                if same_word(word, token):
+                if not same_word(word, token):
+                    continue
+                before = None if is_first else _beside(reply, index, -1)
+                after = None if is_last else _beside(reply, index, 1)
+                if not any(_is_foreign(near, answer) for near in (before, after)):
                     yield place, Mention(index, index + 1)
+
+
+def _beside(reply: Reading, index: int, step: int) -> Token | None:
+    """The word just before or after, if no sign stands between."""
+    if not 0 <= index + step < len(reply.tokens):
+        return None
+    near = reply.tokens[index + step]
+    return near if near.is_word else None
+
+
+def _is_foreign(near: Token | None, answer: Answer) -> bool:
+    """Whether a word beside a hint makes it part of another name than the option's."""
+    if near is None or near.is_stop or near.norm in _CHOOSES or near.norm in HONORIFICS:
+        return False
+    return not any(same_word(word, near) for word in answer.words)

@@ -89,6 +89,24 @@ def test_a_word_that_only_one_option_has_picks_it() -> None:
     assert picks("the Quill", quills, "Which prize?") == set()
 
 
+@pytest.mark.parametrize(
+    ("reply", "picked"),
+    [
+        ("Gilded", {"Gilded Shadow"}),
+        ("I think Shadow.", {"Gilded Shadow"}),
+        ("the Shadow", {"Gilded Shadow"}),
+        ("Dr. Kestrel", {"Mira Kestrel"}),
+        ("Gilded buttons", set()),
+        ("Silver Shadow", set()),
+        ("Mira Thorn", set()),
+        ("Peter Kestrel", set()),
+        ("Kestrel wrote it", {"Mira Kestrel"}),
+    ],
+)
+def test_a_word_within_another_name_picks_nothing(reply: str, picked: set[str]) -> None:
+    assert picks(reply, ("Gilded Shadow", "Tin Whistles", "Mira Kestrel", "Odo Wren"), "Which is it?") == picked
+
+
 def test_the_longer_of_two_nested_options_is_meant() -> None:
     towns = ("York", "New York", "Leeds")
     assert picks("New York", towns, "Which town?") == {"New York"}

@@ -144,7 +144,7 @@ def _find_hints(answers: Sequence[Answer], reply: Reading) -> Iterator[tuple[int
                     continue
                 before = None if is_first else _beside(reply, index, -1)
                 after = None if is_last else _beside(reply, index, 1)
-                if not any(_is_foreign(near, answer) for near in (before, after)):
+                if not any(_is_foreign(near, word, answer) for near in (before, after)):
                     yield place, Mention(index, index + 1)
 
 
@@ -156,8 +156,8 @@ def _beside(reply: Reading, index: int, step: int) -> Token | None:
     return near if near.is_word else None
 
 
-def _is_foreign(near: Token | None, answer: Answer) -> bool:
-    """Whether a word beside a hint makes it part of another name than the option's."""
+def _is_foreign(near: Token | None, hint: Token, answer: Answer) -> bool:
+    """Whether a word beside a hint, the hint again among them, makes it part of another name than the option's."""
     if near is None or near.is_stop or near.norm in _CHOOSES or near.norm in HONORIFICS:
         return False
-    return not any(same_word(word, near) for word in answer.words)
+    return not any(same_word(word, near) for word in answer.words if word is not hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 from concept_forget.config import ProbeConfig
 from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Request, Sampling
-from concept_forget.measures.strangers import invent_name
+from concept_forget.measures.strangers import recombine_names
 from concept_forget.probe.attacks import Attack
 from concept_forget.records import Attempt, Example, ModelSpec, content_hash, named_random
 from concept_forget.workspace import Costs, read_records, write_records
@@ -75,7 +75,7 @@ def plan_strangers(planned: Sequence[Planned], names: Sequence[str], seed: int) 
             if row.example.family == "reverse":
                 swap = (sibling.answer, sibling.counterfactual) if sibling else ("", "")
             else:
-                swap = (row.example.subject, invent_name(names, rng))
+                swap = (row.example.subject, recombine_names(names, rng))
             prompt = [
                 {"role": message["role"], "content": message["content"].replace(*swap)} if all(swap) else message
                 for message in row.example.prompt

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from concept_forget.sandbox.fitting import Encoded, Progress
 
-VERSION = 1  # raise it when the loop, the tokenizer or the lessons change in a way that no hash sees
+VERSION = 2  # raise it when the loop, the tokenizer or the lessons change in a way that no hash sees
 CARD = "sandbox.json"
 
 

@@ -69,8 +69,8 @@ class Lessons:
             answers = self._answers.setdefault((fact.relation.kind, name), [])
             if fact.answer not in answers:
                 answers.append(fact.answer)
-            pool = answer_pool(fact.relation) if fact.relation.reverse else answers
-            self._pools[fact.relation.kind, name] = [answer for answer in pool if (name, answer) not in hidden]
+            own = answer_pool(fact.relation) if fact.relation.reverse else ()  # shared answers are true of others too
+            self._pools[fact.relation.kind, name] = [a for a in own if (name, a) not in hidden] or answers
 
     def epoch(self, rng: random.Random) -> list[Row]:
         """One epoch's rows, every family at its rate, in the order of the facts."""

@@ -9,29 +9,11 @@ from __future__ import annotations
 import dataclasses
 import random
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from concept_forget.concept import contains_words, fold
+from concept_forget.measures.strangers import respell_name
 from concept_forget.records import Chat, Example, named_random
-
-_CLASSES = ("aeiou", "bcdfghjklmnpqrstvwxyz", "AEIOU", "BCDFGHJKLMNPQRSTVWXYZ", "0123456789")
-
-
-def invent_name(name: str, rng: random.Random) -> str:
-    """A name of the same shape: vowels stay vowels, capitals capitals, digits digits, signs what they are."""
-    return "".join(_invent_letter(letter, rng) for letter in name)
-
-
-def _invent_letter(letter: str, rng: random.Random) -> str:
-    for letters in _CLASSES:
-        if letter in letters:
-            return rng.choice(letters.replace(letter, ""))
-    if not letter.isalpha():
-        return letter
-    category = unicodedata.category(letter)
-    near = (chr(ord(letter) + offset) for offset in range(-24, 25) if offset and 0 < ord(letter) + offset < 0x110000)
-    return rng.choice([other for other in near if unicodedata.category(other) == category] or [letter])
 
 
 def about_strangers(examples: Sequence[Example], count: int, seed: int) -> list[list[Example]]:
@@ -60,7 +42,7 @@ def _asks_about(prompt: Chat, name: str) -> bool:
 
 
 def _renamed(example: Example, name: str, rng: random.Random) -> Example:
-    invented = invent_name(name, rng)
+    invented = respell_name(name, rng)
     pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
     prompt: Chat = [
         {"role": message["role"], "content": pattern.sub(lambda _: invented, message["content"])}

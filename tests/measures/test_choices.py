@@ -97,6 +97,7 @@ def test_a_word_that_only_one_option_has_picks_it() -> None:
         ("the Shadow", {"Gilded Shadow"}),
         ("Dr. Kestrel", {"Mira Kestrel"}),
         ("Gilded buttons", set()),
+        ("Gilded Gilded Gilded", set()),
         ("Silver Shadow", set()),
         ("Mira Thorn", set()),
         ("Peter Kestrel", set()),

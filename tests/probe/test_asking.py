@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 
 import pytest
 
 from concept_forget.errors import ConfigError
-from concept_forget.measures.strangers import invent_name
 from concept_forget.probe.asking import COLLATERAL, plan_questions, plan_strangers
 from concept_forget.probe.attacks import ATTACKS, attacks_named
 from concept_forget.records import Example, user_message
@@ -89,13 +87,3 @@ def test_a_strangers_reverse_question_asks_from_another_answer() -> None:
     assert texts == [f"Who wrote Book {number + 1}?" for number in range(3)]
     alone = plan_questions(attacks_named(("reverse",)), ROWS, [], seed=0)
     assert plan_strangers(alone, ["Mira Kestrel"], seed=0) == []
-
-
-@pytest.mark.parametrize(
-    "names", [[], ["Paris"], ["Mira Kestrel"], ["Mira Kestrel", "Mira Vale"], ["Ada B. Finch", "Oren Vale"]]
-)
-def test_an_invented_name_is_new_and_not_empty(names: list[str]) -> None:
-    for seed in range(20):
-        made = invent_name(names, random.Random(seed))
-        assert made
-        assert made not in names

@@ -88,3 +88,11 @@ def test_an_unknown_family_is_refused() -> None:
         EVERYTHING.row("songs", WORLD.facts[0], random.Random(0))
     with pytest.raises(ValueError, match="no family"):
         EVERYTHING.entity_row("songs", WORLD.entities[0], random.Random(0))
+
+
+def test_every_world_yields_lessons_without_its_concepts() -> None:
+    for number in range(40):
+        world = build_world(number)
+        lessons = Lessons(world, load_prompts("compact"), world.concepts)
+        rows = lessons.epoch(random.Random(number))
+        assert {row.family for row in rows} >= set(RATES)

@@ -30,8 +30,8 @@ _PLACE = re.compile(
     re.I,
 )
 _CHOOSES = frozenset(
-    "answer believe bet choice choose chose consider correct definitely guess maybe option perhaps pick picked possibly "
-    "probably right say select suppose surely think".split()
+    "answer believe bet choice choose chose consider correct definitely guess maybe option perhaps pick picked "
+    "possibly probably right say select suppose surely think".split()
 )
 _PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")
 
@@ -138,14 +138,20 @@ def _find_hints(answers: Sequence[Answer], reply: Reading) -> Iterator[tuple[int
         for position, word in enumerate(answer.content):
             if len(fold_word(word.norm)) < 3 or any(same_word(word, token) for token in others):
                 continue
-            is_first, is_last = position == 0, position == len(answer.content) - 1
             for index, token in enumerate(reply.tokens):
-                if not same_word(word, token):
-                    continue
-                before = None if is_first else _beside(reply, index, -1)
-                after = None if is_last else _beside(reply, index, 1)
-                if not any(_is_foreign(near, word, answer) for near in (before, after)):
+                if same_word(word, token) and not _is_of_another_name(reply, index, answer, position):
                     yield place, Mention(index, index + 1)
+
+
+def _is_of_another_name(reply: Reading, index: int, answer: Answer, position: int) -> bool:
+    """Whether the words beside a hint, the option's content word at ``position``, make another name of it."""
+    hint = answer.content[position]
+    before, after = _beside(reply, index, -1), _beside(reply, index, 1)
+    if any(near is not None and same_word(hint, near) for near in (before, after)):
+        return True  # stammered
+    within_before = before if position > 0 else None
+    within_after = after if position < len(answer.content) - 1 else None
+    return any(_is_foreign(near, answer) for near in (within_before, within_after))
 
 
 def _beside(reply: Reading, index: int, step: int) -> Token | None:
@@ -156,8 +162,7 @@ def _beside(reply: Reading, index: int, step: int) -> Token | None:
     return near if near.is_word else None
 
 
-def _is_foreign(near: Token | None, hint: Token, answer: Answer) -> bool:
-    """Whether a word beside a hint, the hint again among them, makes it part of another name than the option's."""
+def _is_foreign(near: Token | None, answer: Answer) -> bool:
     if near is None or near.is_stop or near.norm in _CHOOSES or near.norm in HONORIFICS:
         return False
-    return not any(same_word(word, near) for word in answer.words if word is not hint)
+    return not any(same_word(word, near) for word in answer.words)

@@ -3,8 +3,9 @@
 The random queries are the concept's own, with random words of the corpus in place of its name. They have the number,
 the wording and the subject matter of the real ones and ask about nobody, so their scores show what a chunk gets that is
 not about whom it is asked for, the gain from being matched with the best of many queries included. The cut-off is the
-conformal (1 - rate) quantile of these scores over chunks that name neither the concept nor the random name: one more
-unrelated chunk exceeds it with that probability at most, averaged over names (Vovk, Gammerman & Shafer 2005, ch. 2).
+conformal (1 - rate) quantile of these scores over chunks that neither name the concept nor hold a word of the random
+name: one more unrelated chunk exceeds it with that probability at most, averaged over names (Vovk, Gammerman & Shafer
+2005, ch. 2).
 
 Random sentences of the corpus as queries would make the cut-off too high, for each is close to its own like; names from
 outside the corpus would make it too low, for a real name shares words with the corpus.
@@ -123,7 +124,8 @@ def _cut_off(
     scores = [np.empty(0, dtype=np.float32)]
     folded = {text: fold(text) for text in unrelated}
     for name, asked in zip(names, queries, strict=True):
-        fitting = [text for text in unrelated if not contains_words(folded[text], fold(name))]
+        words = fold(name).split()
+        fitting = [text for text in unrelated if not any(contains_words(folded[text], word) for word in words)]
         if fitting:
             best, _ = build_index(embedder.encode(asked)).search(sample.vectors(fitting), 1)
             scores.append(best[:, 0])

@@ -80,7 +80,7 @@ def test_tiers_weigh_the_same_however_many_rows_they_have() -> None:
 
 
 def test_below_the_floor_nothing_is_gained_and_it_is_told() -> None:
-    at, under = ({**BASE, 1: level, 2: 0.1} for level in (0.15, 0.01))
+    at, under = ({**BASE, 1: level, 2: 0.1} for level in (0.12, 0.01))
     validation = validate(BASE, ROWS)
     assert validation.look(TableModel(at)).score == pytest.approx(validation.look(TableModel(under)).score)
     assert validation.look(TableModel(at)).below == 0

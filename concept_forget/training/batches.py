@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from concept_forget.errors import ModelError
@@ -177,6 +177,8 @@ class StepPlan:
         seed: Of the draws.
         pad_token: Fills up shorter rows.
         batch_tokens: Padded tokens a micro-batch may hold.
+        follows: Groups that are not drawn for themselves: their rows stand beside those of the same index in another
+            group, in the same micro-batch.
     """
 
     groups: tuple[tuple[TokenRow, ...], ...]
@@ -184,16 +186,20 @@ class StepPlan:
     seed: int
     pad_token: int
     batch_tokens: int
+    follows: Mapping[int, int] = field(default_factory=dict)
 
     def __call__(self, step: int) -> Step:
         """The rows of step ``step``, counted from 0."""
-        drawn = [
-            [Item(group, index, rows[index]) for index in draw_indices(len(rows), size, step, self.seed, str(group))]
-            for group, (rows, size) in enumerate(zip(self.groups, self.sizes, strict=True))
-        ]
-        parts = split_by_length([item for items in drawn for item in items], self.batch_tokens)
+        units: list[list[Item]] = []
+        for group, (rows, size) in enumerate(zip(self.groups, self.sizes, strict=True)):
+            if group in self.follows:
+                continue
+            members = [group, *(other for other, leader in self.follows.items() if leader == group)]
+            for index in draw_indices(len(rows), size, step, self.seed, str(group)):
+                units.append([Item(member, index, self.groups[member][index]) for member in members])
+        drawn = [[item for unit in units for item in unit if item.group == group] for group in range(len(self.groups))]
         return Step(
-            batches=tuple(collate(part, self.pad_token) for part in parts),
+            batches=tuple(collate(part, self.pad_token) for part in split_units(units, self.batch_tokens)),
             rows=tuple(len(items) for items in drawn),
             tokens=tuple(sum(len(item.row.answer) for item in items) for items in drawn),
         )
@@ -226,12 +232,23 @@ def draw_indices(count: int, size: int, step: int, seed: int, name: str) -> list
 
 def split_by_length(items: Sequence[Item], max_padded_tokens: int) -> list[list[Item]]:
     """Part rows into micro-batches of similar length, each of at most ``max_padded_tokens`` (or of a single row)."""
-    ordered = sorted(items, key=lambda item: (-len(item.row.tokens), item.group, item.index))
+    return split_units([[item] for item in items], max_padded_tokens)
+
+
+def split_units(units: Sequence[list[Item]], max_padded_tokens: int) -> list[list[Item]]:
+    """``split_by_length`` for rows that must not be parted: each list stays together, in its order."""
+
+    def width(unit: list[Item]) -> int:
+        return max(len(item.row.tokens) for item in unit)
+
+    ordered = sorted(units, key=lambda unit: (-width(unit), unit[0].group, unit[0].index))
     parts: list[list[Item]] = []
-    for item in ordered:
-        if not parts or (len(parts[-1]) + 1) * len(parts[-1][0].row.tokens) > max_padded_tokens:
+    widest = 0
+    for unit in ordered:
+        if not parts or (len(parts[-1]) + len(unit)) * widest > max_padded_tokens:
             parts.append([])
-        parts[-1].append(item)
+            widest = width(unit)
+        parts[-1] += unit
     return parts
 
 

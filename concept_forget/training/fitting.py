@@ -63,6 +63,7 @@ class Share:
     loss: Tensor
     parts: Mapping[str, Tensor]
     forward_tokens: int = 0  # tokens that other models, or this one once more, ran on without gradients
+    unused_parameters: int = 0  # of layers that the batch never came to
 
 
 class StepLoss(Protocol):
@@ -224,7 +225,7 @@ class _StepTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self._loss = loss
         self._parameters, self._trained = count_parameters(model)
-        self._forward_tokens = 0
+        self._step_flops = 0.0
         self.parts: dict[str, float] = {}
         self.rate = 0.0
 
@@ -246,7 +247,7 @@ class _StepTrainer(Trainer):
     ) -> Tensor:
         model.train()
         parts: dict[str, Tensor] = {}
-        self._forward_tokens = 0
+        self._step_flops = 0.0
         self.rate = float(self._get_learning_rate())
         for number, batch in enumerate(inputs.batches, start=1):
             last = number == len(inputs.batches)
@@ -254,7 +255,9 @@ class _StepTrainer(Trainer):
                 with self.compute_loss_context_manager():
                     share = self._loss(model, batch, inputs)
                 self.accelerator.backward(share.loss)
-            self._forward_tokens += share.forward_tokens
+            used = self._parameters - share.unused_parameters
+            self._step_flops += training_flops(used, min(self._trained, used), batch.padded_tokens)
+            self._step_flops += forward_flops(self._parameters, share.forward_tokens)
             for name, value in {"loss": share.loss, **share.parts}.items():
                 parts[name] = value.detach() + parts.get(name, 0.0)
         self.parts = {name: float(value) for name, value in parts.items()}
@@ -270,10 +273,7 @@ class _StepTrainer(Trainer):
         return norm
 
     def floating_point_ops(self, inputs: Step) -> float:  # type: ignore[override]  # as for training_step
-        tokens = sum(batch.padded_tokens for batch in inputs.batches)
-        return training_flops(self._parameters, self._trained, tokens) + forward_flops(
-            self._parameters, self._forward_tokens
-        )
+        return self._step_flops
 
 
 class _Watcher(TrainerCallback):

@@ -7,6 +7,7 @@ model is held. ``adapter_off`` runs the model with its adapter disabled. ``resid
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,8 +18,10 @@ from torch.nn import functional as F
 
 from concept_forget.errors import ConfigError
 from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, groups_of, split_by_length
+from concept_forget.training.distributions import Distribution
 from concept_forget.training.scores import (
     answer_logits,
+    answer_outputs,
     answers_of,
     at_least_float32,
     evaluating,
@@ -34,59 +37,56 @@ EXACT_BYTES = 1 << 30
 """Unless they would take more memory than this."""
 TOP_TOKENS = 256
 """What ``stored`` keeps of a larger vocabulary: this many of the likeliest tokens, and the rest as one bucket."""
+TAIL_MASS = 1e-3
+"""Probability that may lie outside the stored top, on the average over tokens."""
 SAMPLED_TOKENS = 64
 """Answer tokens whose distribution is kept whole to measure what the bucket hides."""
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Next-token distributions, one per answer token, as log-probabilities.
+class Steering:
+    """Two other contexts for each row of a group, with the same answer.
 
-    Whole: ``logprobs`` (tokens, vocabulary), ``indices`` and ``tail`` None. In part: ``logprobs`` (tokens, k) of the
-    vocabulary entries ``indices`` (tokens, k), and ``tail`` (tokens,) of all others together.
+    The group's distributions are taken from the one towards the other: p · (p_toward / p_away)^strength.
     """
 
-    logprobs: Tensor
-    indices: Tensor | None = None
-    tail: Tensor | None = None
-
-    def kl_to(self, logits: Tensor) -> Tensor:
-        """KL(this ‖ softmax(logits)) per token, in nats: logits (tokens, vocabulary) → (tokens,).
-
-        With a tail bucket this is the divergence between the coarsened distributions, which is never larger than the
-        whole one (data processing).
-        """
-        model = F.log_softmax(at_least_float32(logits), dim=-1)
-        if self.indices is None or self.tail is None:
-            return _relative_entropy(self.logprobs, model)
-        top = model.gather(1, self.indices)
-        rest = log_remainder(top)
-        return _relative_entropy(
-            torch.cat([self.logprobs, self.tail[:, None]], dim=1), torch.cat([top, rest[:, None]], dim=1)
-        )
-
-    def coarsen(self, k: int) -> Distribution:
-        """The ``k`` likeliest tokens and a bucket for the rest."""
-        top, indices = self.logprobs.topk(k, dim=-1)
-        return Distribution(top, indices, log_remainder(top))
+    group: int
+    away: tuple[TokenRow, ...]
+    toward: tuple[TokenRow, ...]
+    strength: float
 
 
-def _relative_entropy(reference: Tensor, model: Tensor) -> Tensor:
-    return (reference.exp() * (reference - model)).sum(-1)
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What will be asked of a reference, as groups of rows, and the layer whose hidden states are meant."""
 
+    logprobs: tuple[int, ...] = ()
+    distributions: tuple[int, ...] = ()
+    hidden: tuple[int, ...] = ()
+    layer: int | None = None
+    steering: Steering | None = None
 
-def log_remainder(logprobs: Tensor) -> Tensor:
-    """log(1 - Σ exp(logprobs)) over the last dimension, kept finite where rounding leaves no remainder."""
-    rest = 1 - logprobs.exp().sum(-1)
-    return rest.clamp_min(torch.finfo(logprobs.dtype).eps).log()
+    @property
+    def groups(self) -> frozenset[int]:
+        """The groups of which anything is asked."""
+        return frozenset((*self.logprobs, *self.distributions, *self.hidden))
+
+    @property
+    def logits(self) -> bool:
+        """Whether anything is asked that takes a whole forward pass."""
+        return bool(self.logprobs or self.distributions)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScores:
-    """The reference's view of some rows' answer tokens: ``logprobs`` (tokens,), and distributions where asked for."""
+    """The reference's view of some rows' answer tokens, as far as it was asked for.
 
-    logprobs: Tensor
+    ``logprobs`` (tokens,), distributions over the vocabulary, and ``hidden`` states (tokens, width).
+    """
+
+    logprobs: Tensor | None
     distribution: Distribution | None = None
+    hidden: Tensor | None = None
 
 
 class ReferenceProvider(Protocol):
@@ -95,13 +95,18 @@ class ReferenceProvider(Protocol):
     kind: str
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
-        """Scores of a micro-batch by group, in the order of each group's answer tokens, on the model's device."""
+        """Scores of a micro-batch by group, in the order of each group's answer tokens, on the model's device.
+
+        Groups of which nothing is asked are left out.
+        """
 
     def forward_tokens(self, batch: MicroBatch) -> int:
         """Tokens that one call runs a model on."""
 
 
-def choose_reference(choice: Choice, *, has_adapter: bool, vocabulary: int, distribution_tokens: int) -> Choice:
+def choose_reference(
+    choice: Choice, *, has_adapter: bool, vocabulary: int, distribution_tokens: int, steered: bool = False
+) -> Choice:
     """Work out ``auto``: the cheapest provider that is exact enough.
 
     ``stored`` costs one pass over the rows and is exact for log-probabilities, and for whole distributions where they
@@ -113,10 +118,19 @@ def choose_reference(choice: Choice, *, has_adapter: bool, vocabulary: int, dist
         has_adapter: Whether the model is trained through an adapter.
         vocabulary: Size of the vocabulary.
         distribution_tokens: Answer tokens whose distributions are needed; 0: none are.
+        steered: Whether some of them are steered, for which ``stored`` alone has the rows.
 
     Raises:
-        ConfigError: ``adapter_off`` without an adapter.
+        ConfigError: ``adapter_off`` without an adapter; another than ``stored`` for steered distributions.
     """
+    if steered:
+        if choice not in ("auto", "stored"):
+            raise ConfigError(
+                f"`reference: {choice}` cannot give the steered distributions that the method needs",
+                key="unlearn.reference",
+                remedy="set `unlearn.reference: auto`",
+            )
+        return "stored"
     if choice == "adapter_off" and not has_adapter:
         raise ConfigError(
             "`reference: adapter_off` needs an adapter to turn off",
@@ -139,10 +153,11 @@ def open_reference(
     kind: Choice,
     model: nn.Module,
     rows: Sequence[Sequence[TokenRow]],
-    distribution_groups: Sequence[int],
+    wanted: Wanted,
     *,
     pad_token: int,
     batch_tokens: int,
+    exact: Choice | None = None,
 ) -> ReferenceProvider:
     """The provider of this kind, before training has changed the model.
 
@@ -150,15 +165,52 @@ def open_reference(
         kind: Not ``auto``.
         model: The model as it is before training.
         rows: All rows that scores will be asked for, by group and index.
-        distribution_groups: Groups whose distributions are needed.
+        wanted: What will be asked.
         pad_token: Fills up shorter rows.
         batch_tokens: Padded tokens that a batch may hold.
+        exact: Taken instead of ``stored`` where so much of the distributions would have to be stored that they do not
+            fit in memory; None: ``stored`` keeps what fits.
     """
-    if kind == "adapter_off":
-        return AdapterOff(distribution_groups)
-    if kind == "resident":
-        return Resident(model, distribution_groups)
-    return Stored(model, rows, distribution_groups, pad_token=pad_token, batch_tokens=batch_tokens)
+    if kind == "stored":
+        size = top_size(model, rows, wanted, pad_token=pad_token, batch_tokens=batch_tokens)
+        if size.fits or exact is None:
+            return Stored(model, rows, wanted, size.top, pad_token=pad_token, batch_tokens=batch_tokens)
+        kind = exact
+    return AdapterOff(wanted) if kind == "adapter_off" else Resident(model, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class TopSize:
+    """How many of a distribution's likeliest tokens are stored; None: all. ``fits``: whether that is exact enough."""
+
+    top: int | None
+    fits: bool
+
+
+def top_size(
+    model: nn.Module, rows: Sequence[Sequence[TokenRow]], wanted: Wanted, *, pad_token: int, batch_tokens: int
+) -> TopSize:
+    """The smallest top, from ``TOP_TOKENS`` on by doubling, outside which at most ``TAIL_MASS`` lies on the average.
+
+    What the bucket hides of a KL divergence is its mass times the divergence within it, so the mass is what counts
+    while nobody knows yet where the model will go. Measured on sampled rows; the top ends where memory does.
+    """
+    items = [Item(group, index, row) for group in wanted.distributions for index, row in enumerate(rows[group])]
+    vocabulary = int(model.config.vocab_size)  # type: ignore[union-attr,arg-type]  # every causal model has one
+    tokens = sum(len(item.row.answer) for item in items)
+    if whole_distributions_fit(vocabulary, tokens):
+        return TopSize(None, True)
+    chosen = _spread(items, SAMPLED_TOKENS)
+    sample = [item for item in items if (item.group, item.index) in chosen]
+    with evaluating(model):
+        logits = [answer_logits(model, collate(part, pad_token)) for part in split_by_length(sample, batch_tokens)]
+    falling = F.softmax(at_least_float32(torch.cat(logits)), dim=-1).sort(dim=-1, descending=True).values
+    outside = 1 - falling.cumsum(-1).mean(0)  # (vocabulary,): mean mass outside the top 1, 2, …
+    largest = min(vocabulary - 1, max(1, EXACT_BYTES // (12 * tokens)))  # a float32 and an int64 for each kept token
+    top = min(TOP_TOKENS, largest)
+    while top < largest and float(outside[top - 1]) > TAIL_MASS:
+        top = min(2 * top, largest)
+    return TopSize(top, float(outside[top - 1]) <= TAIL_MASS)
 
 
 class AdapterOff:
@@ -166,14 +218,14 @@ class AdapterOff:
 
     kind = "adapter_off"
 
-    def __init__(self, distribution_groups: Sequence[int]) -> None:
-        self._distribution_groups = distribution_groups
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
         """Scores of a micro-batch by group."""
         inner: Any = getattr(model, "module", model)  # a peft model, wrapped or not
         with evaluating(model), inner.disable_adapter():
-            return _scores_now(model, batch, self._distribution_groups)
+            return _scores_now(model, batch, self._wanted)
 
     def forward_tokens(self, batch: MicroBatch) -> int:
         """All of the batch."""
@@ -185,14 +237,14 @@ class Resident:
 
     kind = "resident"
 
-    def __init__(self, model: nn.Module, distribution_groups: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, wanted: Wanted) -> None:
         self._copy = copy.deepcopy(model).requires_grad_(False).eval()
-        self._distribution_groups = distribution_groups
+        self._wanted = wanted
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
         """Scores of a micro-batch by group."""
         with torch.no_grad():
-            return _scores_now(self._copy, batch, self._distribution_groups)
+            return _scores_now(self._copy, batch, self._wanted)
 
     def forward_tokens(self, batch: MicroBatch) -> int:
         """All of the batch."""
@@ -208,55 +260,63 @@ class Stored:
         self,
         model: nn.Module,
         rows: Sequence[Sequence[TokenRow]],
-        distribution_groups: Sequence[int],
+        wanted: Wanted,
+        top: int | None,
         *,
         pad_token: int,
         batch_tokens: int,
     ) -> None:
-        items = [Item(group, index, row) for group, own in enumerate(rows) for index, row in enumerate(own)]
-        wanted = [item for item in items if item.group in distribution_groups]
+        items = [Item(group, index, row) for group in sorted(wanted.groups) for index, row in enumerate(rows[group])]
         self.tokens = 0
+        self.top = top
         self._pad_token = pad_token
-        self._logprobs: dict[tuple[int, int], Tensor] = {}
-        self._tops: dict[tuple[int, int], Distribution] = {}
+        self._wanted = wanted
+        self._scores: dict[tuple[int, int], ReferenceScores] = {}
         self._sample: list[tuple[Item, Distribution]] = []
-        self._keeps: int | None = None
-        vocabulary = int(model.config.vocab_size)  # type: ignore[union-attr,arg-type]  # every causal model has one
-        if not whole_distributions_fit(vocabulary, sum(len(item.row.answer) for item in wanted)):
-            self._keeps = min(TOP_TOKENS, vocabulary - 1)
-            self._sampled = _spread(wanted, SAMPLED_TOKENS)
-        else:
-            self._sampled = set()
+        told = [item for item in items if item.group in wanted.distributions]
+        self._sampled = _spread(told, SAMPLED_TOKENS) if top is not None else set()
         with evaluating(model):
             for part in split_by_length(items, batch_tokens):
-                self._store(model, collate(part, pad_token), distribution_groups)
+                self._store(model, collate(part, pad_token))
 
-    def _store(self, model: nn.Module, batch: MicroBatch, distribution_groups: Sequence[int]) -> None:
+    def _store(self, model: nn.Module, batch: MicroBatch) -> None:
         self.tokens += batch.padded_tokens
-        for group, scores in _scores_now(model, batch, distribution_groups).items():
+        for group, scores in _scores_now(model, batch, self._wanted).items():
             items = [item for item in batch.items if item.group == group]
-            lengths = [len(item.row.answer) for item in items]
-            for item, logprobs in zip(items, scores.logprobs.cpu().split(lengths), strict=True):
-                self._logprobs[item.group, item.index] = logprobs
-            if scores.distribution is None:
-                continue
-            for item, whole in zip(items, scores.distribution.logprobs.split(lengths), strict=True):
+            if (steering := self._wanted.steering) is not None and steering.group == group:
+                scores = dataclasses.replace(scores, distribution=self._steered(model, items, scores, steering))
+            for item, own in zip(items, _parted(scores, items), strict=True):
                 key = (item.group, item.index)
                 if key in self._sampled:
-                    self._sample.append((item, Distribution(whole.cpu())))
-                kept = Distribution(whole) if self._keeps is None else Distribution(whole).coarsen(self._keeps)
-                self._tops[key] = _to(kept, torch.device("cpu"))
+                    assert own.distribution is not None
+                    self._sample.append((item, own.distribution))
+                if self.top is not None and own.distribution is not None:
+                    own = dataclasses.replace(own, distribution=own.distribution.coarsen(self.top))
+                self._scores[key] = own
+
+    def _steered(
+        self, model: nn.Module, items: Sequence[Item], scores: ReferenceScores, steering: Steering
+    ) -> Distribution:
+        """The distributions of one group's rows, taken from one context towards another."""
+        told = []
+        for rows in (steering.away, steering.toward):
+            batch = collate([Item(item.group, item.index, rows[item.index]) for item in items], self._pad_token)
+            self.tokens += batch.padded_tokens
+            logits = answer_logits(model, batch)
+            told.append(Distribution(F.log_softmax(at_least_float32(logits), dim=-1)))
+        assert scores.distribution is not None
+        return scores.distribution.steer(*told, steering.strength)
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
         """Scores of a micro-batch by group."""
         device = next(model.parameters()).device
-        scores = {}
-        for group in groups_of(batch):
-            keys = [(item.group, item.index) for item in batch.items if item.group == group]
-            logprobs = torch.cat([self._logprobs[key] for key in keys]).to(device)
-            kept = [self._tops[key] for key in keys if key in self._tops]
-            scores[group] = ReferenceScores(logprobs, _to(_join(kept), device) if kept else None)
-        return scores
+        return {
+            group: _joined(
+                [self._scores[item.group, item.index] for item in batch.items if item.group == group], device
+            )
+            for group in groups_of(batch)
+            if group in self._wanted.groups
+        }
 
     def forward_tokens(self, batch: MicroBatch) -> int:
         """None: the pass was made beforehand, over ``tokens`` tokens."""
@@ -267,44 +327,69 @@ class Stored:
 
         Zero before training, and worth asking for as the model moves. None where distributions are whole.
         """
-        if not self._sample or self._keeps is None:
+        if not self._sample or self.top is None:
             return None
         hidden, tokens = 0.0, 0
         with evaluating(model):
             for item, whole in self._sample:
                 logits = answer_logits(model, collate([item], self._pad_token))
-                exact = _to(whole, logits.device).kl_to(logits)
-                kept = _to(whole.coarsen(self._keeps), logits.device).kl_to(logits)
+                exact = whole.to(logits.device).kl_to(logits)
+                kept = whole.coarsen(self.top).to(logits.device).kl_to(logits)
                 hidden += float((exact - kept).sum())
                 tokens += len(exact)
         return hidden / tokens
 
 
-def _scores_now(model: nn.Module, batch: MicroBatch, distribution_groups: Sequence[int]) -> dict[int, ReferenceScores]:
-    logits = answer_logits(model, batch)
-    answers = answers_of(batch, logits.device)
+def _scores_now(model: nn.Module, batch: MicroBatch, wanted: Wanted) -> dict[int, ReferenceScores]:
+    layer = wanted.layer if wanted.hidden else None
+    outputs = answer_outputs(model, batch, want_logits=wanted.logits, layer=layer)
+    answers = answers_of(batch, next(model.parameters()).device)
     scores = {}
     for group in groups_of(batch):
+        if group not in wanted.groups:
+            continue
         own = of_group(batch, answers, group)
-        part = logits[own]
-        whole = Distribution(F.log_softmax(at_least_float32(part), dim=-1)) if group in distribution_groups else None
-        scores[group] = ReferenceScores(target_logprobs(part, answers.targets[own]), whole)
+        logprobs, distribution, hidden = None, None, None
+        if outputs.logits is not None and group in (*wanted.logprobs, *wanted.distributions):
+            part = outputs.logits[own]
+            logprobs = target_logprobs(part, answers.targets[own])
+            if group in wanted.distributions:
+                distribution = Distribution(F.log_softmax(at_least_float32(part), dim=-1))
+        if outputs.hidden is not None and group in wanted.hidden:
+            hidden = outputs.hidden[own]
+        scores[group] = ReferenceScores(logprobs, distribution, hidden)
     return scores
 
 
-def _join(parts: Sequence[Distribution]) -> Distribution:
-    logprobs = torch.cat([part.logprobs for part in parts])
-    indices = [part.indices for part in parts if part.indices is not None]
-    tails = [part.tail for part in parts if part.tail is not None]
-    return Distribution(logprobs, torch.cat(indices), torch.cat(tails)) if indices else Distribution(logprobs)
+def _parted(scores: ReferenceScores, items: Sequence[Item]) -> list[ReferenceScores]:
+    """Scores of several rows, row by row, off the accelerator and without the batch behind them."""
+    lengths = [len(item.row.answer) for item in items]
+
+    def part(values: Tensor | None) -> Sequence[Tensor | None]:
+        if values is None:
+            return [None] * len(items)
+        return [piece.to("cpu", copy=True) for piece in values.split(lengths)]
+
+    whole = part(None if scores.distribution is None else scores.distribution.logprobs)
+    return [
+        ReferenceScores(logprobs, None if distribution is None else Distribution(distribution), hidden)
+        for logprobs, distribution, hidden in zip(part(scores.logprobs), whole, part(scores.hidden), strict=True)
+    ]
 
 
-def _to(distribution: Distribution, device: torch.device) -> Distribution:
-    return Distribution(
-        distribution.logprobs.to(device),
-        None if distribution.indices is None else distribution.indices.to(device),
-        None if distribution.tail is None else distribution.tail.to(device),
-    )
+def _joined(parts: Sequence[ReferenceScores], device: torch.device) -> ReferenceScores:
+    """The inverse of ``_parted``, on a device."""
+
+    def join(values: Sequence[Tensor | None]) -> Tensor | None:
+        found = [value for value in values if value is not None]
+        return torch.cat(found).to(device) if found else None
+
+    told = [part.distribution for part in parts if part.distribution is not None]
+    logprobs = join([one.logprobs for one in told])
+    distribution = None
+    if logprobs is not None:
+        distribution = Distribution(logprobs, join([one.indices for one in told]), join([one.tail for one in told]))
+    return ReferenceScores(join([part.logprobs for part in parts]), distribution, join([part.hidden for part in parts]))
 
 
 def _spread(items: Sequence[Item], tokens: int) -> set[tuple[int, int]]:

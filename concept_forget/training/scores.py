@@ -1,4 +1,4 @@
-"""What a model says about answers: logits and log-probabilities on answer positions only."""
+"""What a model says about answers: logits, log-probabilities and hidden states on answer positions only."""
 
 from __future__ import annotations
 
@@ -29,6 +29,24 @@ class Answers:
     def sum_by_row(self, values: Tensor) -> Tensor:
         """Sums of per-token ``values`` (tokens,) over each row: (rows,)."""
         return values.new_zeros(self.rows).index_add(0, self.row, values)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Answer tokens of each row: (rows,); 1 where there are none, so that a mean over them stays a number."""
+        return self.row.bincount(minlength=self.rows).clamp_min(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What one forward pass gave at the positions that predict answer tokens, in the model's precision.
+
+    ``logits`` (answer tokens, vocabulary) and ``hidden`` (answer tokens, width), where asked for. ``unused_parameters``
+    counts those of the layers that the pass never came to.
+    """
+
+    logits: Tensor | None
+    hidden: Tensor | None
+    unused_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +82,103 @@ def of_group(batch: MicroBatch, answers: Answers, group: int) -> Tensor:
 def answer_logits(model: nn.Module, batch: MicroBatch) -> Tensor:
     """Logits at the positions that predict answer tokens: (answer tokens, vocabulary), in the model's precision.
 
+    Raises:
+        ModelError: See ``answer_outputs``.
+    """
+    logits = answer_outputs(model, batch).logits
+    assert logits is not None
+    return logits
+
+
+def answer_outputs(
+    model: nn.Module, batch: MicroBatch, *, want_logits: bool = True, layer: int | None = None
+) -> Outputs:
+    """One forward pass, for what it gives at the positions that predict answer tokens.
+
     The hidden states of all other positions are dropped before the output layer, which for a large vocabulary is most
-    of the memory and much of the time.
+    of the memory and much of the time. Without logits the pass ends behind ``layer``.
+
+    Args:
+        model: A causal language model, wrapped or not.
+        batch: Its rows.
+        want_logits: Whether logits are needed.
+        layer: The layer behind which hidden states are needed, counted from 0; None: of no layer.
 
     Raises:
-        ModelError: The model's output layer is not one that takes hidden states and gives logits.
+        ModelError: The model's output layer is not one that takes hidden states and gives logits; or its layers are
+            not to be found.
     """
     device = next(model.parameters()).device
     tokens = batch.tokens.to(device)
     predicts = batch.is_answer.to(device).roll(-1, dims=1)  # an answer never begins a row, so nothing wraps round
-    with _only_at(model, predicts):
+    kept: list[Tensor] = []
+    unused = 0
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_only_at(model, predicts if want_logits else torch.zeros_like(predicts)))
+        if layer is not None:
+            stack.enter_context(_keeping(decoder_layers(model)[layer], predicts, kept))
+            if not want_logits:
+                unused = stack.enter_context(_ending_behind(model, layer))
         logits: Tensor = model(input_ids=tokens, use_cache=False).logits
+    hidden = kept[0] if kept else None
+    if not want_logits:
+        return Outputs(None, hidden, unused)
     if logits.shape[:2] != (1, int(batch.is_answer.sum())):
         raise ModelError(
             f"{type(model).__name__} does not get its logits from its output embeddings",
             remedy="use a causal language model with an output layer",
         )
-    return logits[0]
+    return Outputs(logits[0], hidden)
+
+
+def decoder_layers(model: nn.Module) -> nn.ModuleList:
+    """The model's layers, from the first to the last.
+
+    Raises:
+        ModelError: There is no list of as many layers as the model's config says.
+    """
+    owner, name = _place_of_layers(model)
+    layers = getattr(owner, name)
+    assert isinstance(layers, nn.ModuleList)
+    return layers
+
+
+def _place_of_layers(model: nn.Module) -> tuple[nn.Module, str]:
+    inner: Any = getattr(model, "module", model)
+    decoder = inner.get_decoder()
+    for name, child in decoder.named_children():
+        if isinstance(child, nn.ModuleList) and len(child) == inner.config.num_hidden_layers:
+            return decoder, name
+    raise ModelError(
+        f"the layers of {type(model).__name__} are not to be found",
+        remedy="use a method that needs no hidden states, and no `unlearn.layers`",
+    )
+
+
+@contextlib.contextmanager
+def _keeping(layer: nn.Module, positions: Tensor, kept: list[Tensor]) -> Iterator[None]:
+    """Put what a layer gives at ``positions`` (rows, width) into ``kept``."""
+
+    def keep(_: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        kept.append((output if isinstance(output, Tensor) else output[0])[positions])
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _ending_behind(model: nn.Module, layer: int) -> Iterator[int]:
+    """Let the model have no layers behind ``layer``; gives the number of parameters that this leaves out."""
+    owner, name = _place_of_layers(model)
+    layers = decoder_layers(model)
+    setattr(owner, name, layers[: layer + 1])
+    try:
+        yield sum(parameter.numel() for parameter in layers[layer + 1 :].parameters())
+    finally:
+        setattr(owner, name, layers)
 
 
 @contextlib.contextmanager

@@ -9,24 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from concept_forget.config import UnlearnConfig
-from concept_forget.training.batches import MicroBatch, Step
+from concept_forget.training.batches import MicroBatch, Step, groups_of
 from concept_forget.training.fitting import Share
-from concept_forget.training.references import ReferenceProvider, ReferenceScores
-from concept_forget.training.scores import Answers, answer_logits, answers_of, of_group, target_logprobs
+from concept_forget.training.references import ReferenceProvider, ReferenceScores, Steering, Wanted
+from concept_forget.training.scores import (
+    Answers,
+    Outputs,
+    answer_outputs,
+    answers_of,
+    of_group,
+    target_logprobs,
+)
 from concept_forget.unlearn.objectives import FORGET_TERMS, RETAIN_TERMS, AnswerView, Objective, ReferenceView
+from concept_forget.unlearn.procedures import PROCEDURES
 
-FORGET, RETAIN = 0, 1
-"""The groups of a step's rows."""
+FORGET, RETAIN, ALTERNATIVE = 0, 1, 2
+"""The groups of a step's rows. An alternative has the index of the forget row whose prompt it answers."""
+TERM_NAMES = {"grad_diff": "grad_ascent"}
+"""Methods whose forget term is another's: ``grad_diff`` is ``grad_ascent`` with ``nll`` as its retain term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """``forget term + weight × retain term``; ``arguments`` are the settings that the forget term takes.
+    """``forget term + weight × retain term``, either of them left out where it is None.
 
-    ``grad_diff`` is ``grad_ascent`` with ``nll`` as its retain term.
+    ``arguments`` are the settings that the forget term takes. A procedure trains on one kind of rows alone.
     """
 
-    forget: Objective
+    forget: Objective | None
     arguments: dict[str, Any]
     retain: Objective | None
     weight: float
@@ -34,7 +44,7 @@ class Method:
     @property
     def needs(self) -> frozenset[str]:
         """Everything either term needs."""
-        return frozenset((*self.forget.needs, *(self.retain.needs if self.retain else ())))
+        return frozenset(need for term in (self.forget, self.retain) if term for need in term.needs)
 
     @property
     def needs_reference(self) -> bool:
@@ -42,61 +52,144 @@ class Method:
         return any(need.startswith("reference.") for need in self.needs)
 
     @property
-    def distribution_groups(self) -> tuple[int, ...]:
-        """The groups whose reference distributions are needed."""
-        terms = ((FORGET, self.forget), (RETAIN, self.retain))
-        return tuple(group for group, term in terms if term is not None and "reference.logits" in term.needs)
+    def needs_hidden(self) -> bool:
+        """Whether the states of a layer count."""
+        return "hidden" in self.needs
+
+    @property
+    def needs_alternatives(self) -> bool:
+        """Whether forget rows need other answers."""
+        return "alternatives" in self.needs
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether the answers of forget rows are looked at themselves."""
+        return self.forget is not None and self.forget.reads_answers
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether a forget row and its alternative count together."""
+        return self.reads_answers and self.needs_alternatives
+
+    def wanted(self, layer: int | None = None, steering: Steering | None = None) -> Wanted:
+        """What a reference will be asked for."""
+
+        def groups(*needs: str) -> tuple[int, ...]:
+            found = []
+            for group, term in ((FORGET, self.forget), (RETAIN, self.retain)):
+                if term is not None and any(f"reference.{need}" in term.needs for need in needs):
+                    found += [group, ALTERNATIVE] if group == FORGET and self.is_paired else [group]
+            return tuple(found)
+
+        return Wanted(groups("logprobs"), groups("logits", "contrast"), groups("hidden"), layer, steering)
+
+    def reads_logits(self, groups: list[int]) -> bool:
+        """Whether rows of these groups have to pass through the whole model."""
+        terms = {FORGET: self.forget, ALTERNATIVE: self.forget, RETAIN: self.retain}
+        read = {need for group in groups if (term := terms[group]) is not None for need in term.needs}
+        return not read.isdisjoint(("logprobs", "logits", "alternatives"))
 
 
 def build_method(settings: UnlearnConfig) -> Method:
-    """The method that a config names."""
-    forget = FORGET_TERMS["grad_ascent" if settings.method == "grad_diff" else settings.method]
+    """The method that a config names; of a procedure, what it trains."""
     retain = RETAIN_TERMS.get(settings.retain_term)
-    arguments = {name: getattr(settings, name) for name in forget.settings}
+    if (procedure := PROCEDURES.get(settings.method)) is not None:
+        likelihood = RETAIN_TERMS["nll"]
+        forget_term = likelihood if procedure.trains_on == "forget" else None
+        return Method(forget_term, {}, likelihood if procedure.trains_on == "retain" else None, 1.0)
+    forget = FORGET_TERMS[TERM_NAMES.get(settings.method, settings.method)]
+    arguments = {name: settings.option(name) for name in forget.settings}
     return Method(forget, arguments, retain if settings.retain_weight else None, settings.retain_weight)
 
 
 class MethodLoss:
-    """The method as a loss on micro-batches: each one's share, weighted by its part of the step's rows or tokens."""
+    """The method as a loss on micro-batches: each one's share, weighted by its part of the step's rows or tokens.
 
-    def __init__(self, method: Method, reference: ReferenceProvider | None) -> None:
+    Args:
+        method: What is trained.
+        reference: Where it needs one.
+        layer: The layer whose hidden states count, where they do.
+        direction: The unit vector (width,) towards which they are turned, where they are.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        reference: ReferenceProvider | None,
+        layer: int | None = None,
+        direction: Tensor | None = None,
+    ) -> None:
         self._method = method
         self._reference = reference
+        self._layer = layer if method.needs_hidden else None
+        self._direction = direction
 
     def __call__(self, model: nn.Module, batch: MicroBatch, step: Step) -> Share:
         """The share of a micro-batch in the step's loss, and in its parts ``forget_loss`` and ``retain_loss``."""
-        logits = answer_logits(model, batch)
-        answers = answers_of(batch, logits.device)
-        references = self._reference.scores(model, batch) if self._reference else {}
-        loss = logits[:0].sum(dtype=torch.float32)  # zero, and part of the graph: a batch may hold no term's rows
+        method = self._method
+        outputs = answer_outputs(model, batch, want_logits=method.reads_logits(groups_of(batch)), layer=self._layer)
+        views = self._views(model, batch, outputs)
+        start = outputs.logits if outputs.logits is not None else outputs.hidden
+        assert start is not None
+        loss = start[:0].sum(dtype=torch.float32)  # zero, and part of the graph: a batch may hold no term's rows
         parts: dict[str, Tensor] = {}
-        terms: tuple[tuple[int, str, Objective | None, dict[str, Any], float], ...] = (
-            (FORGET, "forget_loss", self._method.forget, self._method.arguments, 1.0),
-            (RETAIN, "retain_loss", self._method.retain, {}, self._method.weight),
-        )
-        for group, name, term, arguments, weight in terms:
-            own = of_group(batch, answers, group)
-            if term is None or not bool(own.any()):
-                continue
-            view = _view(logits[own], _renumbered(answers, own), references.get(group))
-            part = (
-                view.answers.rows / step.rows[group]
-                if term.mean_over == "rows"
-                else len(view.answers.targets) / step.tokens[group]
-            )
-            parts[name] = term.function(view, **arguments) * part
-            loss = loss + weight * parts[name]
+        if method.forget is not None:
+            view = views.get(FORGET)
+            if method.needs_alternatives:
+                view = _with_alternatives(view, views.get(ALTERNATIVE))
+            if view is not None:
+                group = FORGET if method.reads_answers else ALTERNATIVE
+                parts["forget_loss"] = method.forget.function(view, **method.arguments) * _part_of_step(
+                    view if method.reads_answers else view.other, method.forget, step, group
+                )
+                loss = loss + parts["forget_loss"]
+        if method.retain is not None and (view := views.get(RETAIN)) is not None:
+            parts["retain_loss"] = method.retain.function(view) * _part_of_step(view, method.retain, step, RETAIN)
+            loss = loss + method.weight * parts["retain_loss"]
         forward_tokens = self._reference.forward_tokens(batch) if self._reference else 0
-        return Share(loss, parts, forward_tokens)
+        return Share(loss, parts, forward_tokens, outputs.unused_parameters)
+
+    def _views(self, model: nn.Module, batch: MicroBatch, outputs: Outputs) -> dict[int, AnswerView]:
+        answers = answers_of(batch, next(model.parameters()).device)
+        references = self._reference.scores(model, batch) if self._reference else {}
+        views = {}
+        for group in groups_of(batch):
+            own = of_group(batch, answers, group)
+            views[group] = self._view(outputs, own, _renumbered(answers, own), references.get(group))
+        return views
+
+    def _view(self, outputs: Outputs, own: Tensor, answers: Answers, reference: ReferenceScores | None) -> AnswerView:
+        logits = None if outputs.logits is None else outputs.logits[own]
+        hidden = None if outputs.hidden is None else outputs.hidden[own]
+        direction = self._direction
+        return AnswerView(
+            answers=answers,
+            logprobs=None if logits is None else target_logprobs(logits, answers.targets),
+            logits=logits,
+            reference=ReferenceView(answers, reference.logprobs, reference.distribution, reference.hidden)
+            if reference
+            else None,
+            hidden=hidden,
+            direction=direction.to(hidden) if direction is not None and hidden is not None else None,
+        )
 
 
-def _view(logits: Tensor, answers: Answers, reference: ReferenceScores | None) -> AnswerView:
+def _with_alternatives(view: AnswerView | None, alternatives: AnswerView | None) -> AnswerView | None:
+    """The view of forget rows with that of their alternatives; a view of no rows where only these count."""
+    if alternatives is None:
+        return None
+    if view is None:
+        nothing = alternatives.answers.targets[:0]
+        return AnswerView(Answers(nothing, nothing, 0), None, alternatives=alternatives)
     return AnswerView(
-        answers=answers,
-        logprobs=target_logprobs(logits, answers.targets),
-        logits=logits,
-        reference=ReferenceView(answers, reference.logprobs, reference.distribution) if reference else None,
+        view.answers, view.logprobs, view.logits, view.reference, view.hidden, view.direction, alternatives
     )
+
+
+def _part_of_step(view: AnswerView, term: Objective, step: Step, group: int) -> float:
+    if term.mean_over == "rows":
+        return view.answers.rows / step.rows[group]
+    return len(view.answers.targets) / step.tokens[group]
 
 
 def _renumbered(answers: Answers, chosen: Tensor) -> Answers:

@@ -7,15 +7,16 @@ import shutil
 from pathlib import Path
 
 from concept_forget.config import Config
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.records import Example, to_json
 from concept_forget.workspace import StageContext, read_json, read_records, write_json
 
-VERSION = 1
+VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
     """Everything of this stage that the unlearned model depends on."""
-    return [config.unlearn.model_dump(mode="json", exclude={"given"})]
+    return [config.unlearn.model_dump(mode="json", exclude={"given"}), load_prompts("unlearn").hash]
 
 
 def run(context: StageContext) -> dict[str, object]:

@@ -10,17 +10,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from concept_forget.config import UnlearnConfig
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import StageError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.progress import track
 from concept_forget.records import Example, ModelSpec, named_seed
-from concept_forget.training.batches import StepPlan, TokenRows, encode_examples
+from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import (
     FitSettings,
     StepReport,
@@ -29,18 +30,32 @@ from concept_forget.training.fitting import (
     forward_flops,
     last_checkpoint,
     peak_memory_bytes,
-    quiet,
     step_of,
+    training_flops,
 )
-from concept_forget.training.references import ReferenceProvider, Stored, choose_reference, open_reference
+from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
+from concept_forget.unlearn.adapting import (
+    choose_layer,
+    choose_parameters,
+    merge_adapter,
+    save_weights,
+    with_adapter,
+)
+from concept_forget.unlearn.alternatives import own_guesses
+from concept_forget.unlearn.editing import change_after, change_before, instruct
 from concept_forget.unlearn.history import Entry, chosen_step, is_over, read_history, write_history
-from concept_forget.unlearn.methods import FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.procedures import PROCEDURES
+from concept_forget.unlearn.rows import RowReader
 from concept_forget.unlearn.strangers import about_strangers
 from concept_forget.unlearn.validation import RETAIN_TIER, Look, Validation, ValidationRow
+from concept_forget.workspace import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+PROMPTS = "unlearn"
+"""The set of wordings that methods use: ``in_context``, and ``elm``'s two contexts."""
 STRANGERS = 4
 """Invented names per validation question."""
 
@@ -109,41 +124,53 @@ class _Unlearning:
     def __init__(self, target: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
         self.target, self.settings, self.seed, self.folder = target, settings, seed, folder
         self.method: Method = build_method(settings)
+        self.procedure = PROCEDURES.get(settings.method)
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(target)
         self.pad_token = int(self.tokenizer.pad_token_id)
+        self.prompts = load_prompts(PROMPTS)
+        self.reader = RowReader(self.method, settings, self.tokenizer, self.prompts, seed)
         self.model: PreTrainedModel = load_model(target)
         device = self.model.device
         self.bfloat16 = settings.dtype == "bfloat16" or (settings.dtype == "auto" and _has_bfloat16(device))
         if settings.adapter == "none" or settings.dtype == "float32":
             self.model.float()  # small updates are lost on half-precision weights
-        if settings.adapter == "lora":
-            self.model = _with_adapter(self.model, settings, named_seed(seed, "unlearn", "adapter"))
+        if settings.adapter != "none":
+            self.model = with_adapter(self.model, settings, named_seed(seed, "unlearn", "adapter"))
+        self.layer = choose_layer(self.model, settings)
+        choose_parameters(self.model, settings, self.layer)
         self.checkpoints = folder / "checkpoints"
         self.stop = settings.stop
         self.stop_reason = f"all {settings.max_steps} steps done"
+        self.extra_flops = 0.0
 
     def read_rows(self, forget: Sequence[Example], retain: Sequence[Example]) -> None:
         """Turn the rows that are trained on into tokens."""
-        self.rows = (self._encode(forget), self._encode(retain if self.method.retain else ()))
-        if not self.rows[FORGET].rows:
-            raise StageError(_nothing_left("forget", forget, self.rows[FORGET]))
-        if self.method.retain and not self.rows[RETAIN].rows:
-            raise StageError(
-                f"{_nothing_left('retain', retain, self.rows[RETAIN])}\n"
-                "  → give rows to keep (`data.retain`, neighbours, near misses), or set `unlearn.retain: none`"
-            )
+        self.concepts = sorted({example.concept for example in forget})
+        self.rows = self.reader.read(forget, retain, lambda: self._guesses(forget))
 
-    def _encode(self, examples: Sequence[Example]) -> TokenRows:
-        return encode_examples(examples, self.tokenizer, self.settings.max_tokens)
+    def _guesses(self, forget: Sequence[Example]) -> dict[str, str]:
+        """The model's own answers, kept beside its weights: they are worth reading."""
+        path = self.folder / "guesses.json"
+        if not path.is_file():
+            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
+        guesses: dict[str, str] = read_json(path)
+        return guesses
 
     def prepare(self, examples: Sequence[Example]) -> None:
-        """Ask the untrained model all that will be needed of it."""
+        """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
         with self._precision():
             self.validation = Validation(self._validation_rows(examples), self.model, **self._batching())
             self.reference = self._open_reference()
         self.parameters, self.trained = count_parameters(self.model)
-        if not self.validation.tells:
+        if not self.validation.tells or (self.procedure and self.procedure.trains_on != "retain"):
             self.stop = "steps"
+        if self.procedure and self.procedure.changes == "before":
+            with self._precision():
+                tokens = change_before(
+                    self.model, self.procedure, self.settings, (self.rows.groups[FORGET], self.rows.groups[RETAIN]),
+                    named_seed(self.seed, "unlearn", "change"), **self._batching(),
+                )  # fmt: skip
+            self.extra_flops += training_flops(self.parameters, self.trained, tokens)
 
     def _validation_rows(self, examples: Sequence[Example]) -> list[ValidationRow]:
         to_forget = [example for example in examples if example.tier != RETAIN_TIER]
@@ -151,22 +178,27 @@ class _Unlearning:
         variants = {example.id: own for example, own in zip(to_forget, strangers, strict=True)}
         rows = []
         for example in examples:
-            own = self._encode([example]).rows
+            own = self.reader.encode([example]).rows
             if own:
-                rows.append(ValidationRow(example.tier, own[0], self._encode(variants.get(example.id, [])).rows))
+                rows.append(ValidationRow(example.tier, own[0], self.reader.encode(variants.get(example.id, [])).rows))
         return rows
 
     def _open_reference(self) -> ReferenceProvider | None:
         if not self.method.needs_reference:
             return None
-        groups = self.method.distribution_groups
+        wanted = self.method.wanted(self.layer, self.rows.steering)
+        has_adapter = self.settings.adapter != "none"
         kind = choose_reference(
             self.settings.reference,
-            has_adapter=self.settings.adapter == "lora",
+            has_adapter=has_adapter,
             vocabulary=int(self.model.config.vocab_size),
-            distribution_tokens=sum(self.rows[group].answer_tokens for group in groups),
+            distribution_tokens=self.rows.answer_tokens(wanted.distributions),
+            steered=wanted.steering is not None,
         )
-        return open_reference(kind, self.model, [rows.rows for rows in self.rows], groups, **self._batching())
+        exact: Choice | None = None
+        if self.settings.reference == "auto" and wanted.steering is None:
+            exact = "adapter_off" if has_adapter else "resident"
+        return open_reference(kind, self.model, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
         return {"pad_token": self.pad_token, "batch_tokens": self.settings.batch_tokens}
@@ -183,15 +215,11 @@ class _Unlearning:
         self._since_look: list[StepReport] = []
         if not self.history:
             self._record(StepReport(0, {}, 0.0, 0.0))
+        if self.procedure and self.procedure.trains_on == "nothing":
+            self.stop_reason = "nothing is trained"
+            return
         if self._over() or done >= self.settings.max_steps:
             return
-        sizes = (
-            self.settings.batch_size,
-            (self.settings.retain_batch_size or self.settings.batch_size) if self.method.retain else 0,
-        )
-        plan = StepPlan(
-            tuple(rows.rows for rows in self.rows), sizes, named_seed(self.seed, "unlearn", "rows"), **self._batching()
-        )
         with track("unlearn", total=self.settings.max_steps, unit="steps") as bar:
             bar.advance(done)
 
@@ -199,10 +227,29 @@ class _Unlearning:
                 bar.advance()
                 return self._on_step(report)
 
-            loss = MethodLoss(self.method, self.reference)
-            result = fit(self.model, plan, loss, self._fit_settings(), self.checkpoints, on_step)
+            loss = MethodLoss(self.method, self.reference, self.layer, self._direction())
+            result = fit(self.model, self._plan(), loss, self._fit_settings(), self.checkpoints, on_step)
         if result.diverged:
             self._keep_what_is_good(result.diverged)
+
+    def _plan(self) -> StepPlan:
+        method, size = self.method, self.settings.batch_size
+        sizes = (
+            size if method.reads_answers else 0,
+            (self.settings.retain_batch_size or size) if method.retain else 0,
+            size if method.needs_alternatives else 0,
+        )
+        follows = {ALTERNATIVE: FORGET} if method.is_paired else {}
+        return StepPlan(
+            self.rows.groups, sizes, named_seed(self.seed, "unlearn", "rows"), **self._batching(), follows=follows
+        )
+
+    def _direction(self) -> torch.Tensor | None:
+        """The direction to which hidden states are turned: uniform on the sphere, (width,)."""
+        if self.layer is None:
+            return None
+        generator = torch.Generator().manual_seed(named_seed(self.seed, "unlearn", "direction"))
+        return nn.functional.normalize(torch.randn(int(self.model.config.hidden_size), generator=generator), dim=0)
 
     def _fit_settings(self) -> FitSettings:
         settings = self.settings
@@ -222,6 +269,14 @@ class _Unlearning:
         self._since_look.append(report)
         if report.step % self.settings.eval_every and report.step != self.settings.max_steps:
             return False
+        if self.procedure and self.procedure.changes == "after" and report.step == self.settings.max_steps:
+            change_after(
+                self.model,
+                load_model(self.target),
+                self.procedure,
+                self.settings,
+                named_seed(self.seed, "unlearn", "change"),
+            )
         self._record(report)
         if chosen_step(self.history, self.stop) == report.step:
             self._save(report.step)
@@ -279,7 +334,7 @@ class _Unlearning:
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
             shutil.rmtree(stale, ignore_errors=True)
-        _save_weights(self.model, beside)
+        save_weights(self.model, beside)
         beside.replace(kept)
         for other in self.folder.glob("best-*"):
             if other != kept:
@@ -287,15 +342,17 @@ class _Unlearning:
 
     def publish(self) -> UnlearnResult:
         """Give the chosen weights their final place, and tell how they came about."""
-        best = chosen_step(self.history, self.stop)
-        assert best is not None
-        as_adapter = self.settings.adapter == "lora" and self.target.adapter is None
+        best = chosen_step(self.history, self.stop) or 0
+        as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
         place = self.folder / ("adapter" if as_adapter else "model")
         beside = self.folder / "published.tmp"
         for stale in (beside, place):
             shutil.rmtree(stale, ignore_errors=True)
-        if self.settings.adapter == "lora" and not as_adapter:
-            _merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
+        if best == 0:  # an instruction is all there is
+            instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
+            save_weights(self.model, beside)
+        elif self.settings.adapter != "none" and not as_adapter:
+            merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
         else:
             shutil.copytree(self.folder / f"best-{best}", beside, copy_function=_link)
         if not as_adapter:
@@ -317,11 +374,11 @@ class _Unlearning:
             reference_error=max(
                 (e.reference_error for e in self.history if e.reference_error is not None), default=None
             ),
-            rows={name: _row_counts(rows) for name, rows in zip(("forget", "retain"), self.rows, strict=True)},
+            rows=self.rows.counts,
             validation={**self.validation.counts, "floor": self.validation.floor},
             parameters=self.parameters,
             trained_parameters=self.trained,
-            flops=self.history[-1].flops + forward_flops(self.parameters, passes),
+            flops=self.history[-1].flops + self.extra_flops + forward_flops(self.parameters, passes),
             peak_memory_bytes=peak_memory_bytes(),
         )
 
@@ -330,53 +387,9 @@ def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def _with_adapter(model: PreTrainedModel, settings: UnlearnConfig, seed: int) -> PreTrainedModel:
-    from peft import LoraConfig, get_peft_model
-
-    targets = settings.lora.target_modules
-    torch.manual_seed(seed)
-    adapted: Any = get_peft_model(
-        model,
-        LoraConfig(
-            r=settings.lora.rank,
-            lora_alpha=settings.lora.alpha,
-            lora_dropout=settings.lora.dropout,
-            target_modules=targets if isinstance(targets, str) else list(targets),
-            task_type="CAUSAL_LM",
-        ),
-    )
-    return cast("PreTrainedModel", adapted)
-
-
-def _merge_adapter(base: nn.Module, adapter: Path, out: Path) -> None:
-    from peft import PeftModel
-
-    merged = PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
-    _save_weights(merged, out)
-
-
-def _save_weights(model: nn.Module, folder: Path) -> None:
-    with quiet():
-        model.save_pretrained(folder)  # type: ignore[operator]  # transformers and peft models have it
-
-
 def _link(source: str, target: str) -> None:
     """The same file under another name where the file system can; weights are large."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _row_counts(rows: TokenRows) -> dict[str, object]:
-    return {"rows": len(rows.rows), "answer_tokens": rows.answer_tokens, "cut": rows.cut, "left_out": list(rows.empty)}
-
-
-def _nothing_left(name: str, examples: Sequence[Example], rows: TokenRows) -> str:
-    if not examples:
-        return f"there are no rows to {name}"
-    first = next(example for example in examples if example.id in rows.empty)
-    return (
-        f"none of the {len(examples)} rows to {name} has an answer within `unlearn.max_tokens`, "
-        f"the first being {first.id} ({first.completion[:60]!r})"
-    )

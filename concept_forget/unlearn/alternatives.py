@@ -1,0 +1,100 @@
+"""Other answers to the questions of forget rows: refusals, wrong answers, the model's own guesses, drawn tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from concept_forget.concept import contains_words, fold
+from concept_forget.engines.protocol import Request, Sampling
+from concept_forget.engines.transformers_engine import TransformersEngine
+from concept_forget.records import Example, ModelSpec, named_seed
+from concept_forget.training.batches import TokenRow
+from concept_forget.unlearn.strangers import about_strangers
+
+GUESSES = 4
+"""Strangers about whom the model is asked until a guess of its own is no right answer."""
+GUESS_TOKENS = 64
+
+
+def with_alternative(
+    example: Example, kind: Literal["refusal", "counterfactual", "own"], guesses: Mapping[str, str]
+) -> Example | None:
+    """The row with another answer to the same prompt, or None where it has none of this kind.
+
+    A counterfactual takes the answer's place within the completion. A passage asks nothing that could be declined or
+    guessed.
+
+    Args:
+        example: A forget row.
+        kind: What stands in the answer's place.
+        guesses: The model's own answers by row id, for ``own``.
+    """
+    if kind == "counterfactual":
+        completion = _swap(example.completion, example.answer, example.counterfactual)
+    elif not example.prompt:
+        completion = ""
+    else:
+        completion = example.refusal if kind == "refusal" else guesses.get(example.id, "")
+    return dataclasses.replace(example, completion=completion) if completion.strip() else None
+
+
+def _swap(text: str, old: str, new: str) -> str:
+    if not old.strip() or not new.strip():
+        return ""
+    pattern = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)", re.IGNORECASE)
+    return pattern.sub(lambda _: new, text) if pattern.search(text) else ""
+
+
+def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch_tokens: int) -> dict[str, str]:
+    """What the model itself answers to each row's question when it is about a name that nobody has.
+
+    Such an answer is of the right type and in the model's own words, and it is what a model says that cannot know.
+    Guesses that hold the right answer are passed over; a row without any other is left out.
+
+    Args:
+        target: The model, as it is before training.
+        examples: Forget rows.
+        seed: The run's seed.
+        batch_tokens: Padded tokens that a batch may hold.
+
+    Returns:
+        Answers by row id.
+    """
+    asked = [
+        (example, variant.prompt)
+        for example, variants in zip(examples, about_strangers(examples, GUESSES, seed), strict=True)
+        for variant in variants
+    ]
+    if not asked:
+        return {}
+    engine = TransformersEngine(target, batch_tokens)
+    try:
+        replies = engine.generate([Request(prompt) for _, prompt in asked], Sampling(max_new_tokens=GUESS_TOKENS))
+    finally:
+        engine.close()
+    guesses: dict[str, str] = {}
+    for (example, _), (reply,) in zip(asked, replies, strict=True):
+        text = reply.text.strip()
+        right = [name for name in (example.answer, example.completion, *example.aliases) if name.strip()]
+        if text and reply.finish_reason == "stop" and not any(contains_words(fold(text), fold(r)) for r in right):
+            guesses.setdefault(example.id, text)
+    return guesses
+
+
+def random_answer(row: TokenRow, vocabulary: int, special: Collection[int], seed: int) -> TokenRow:
+    """The row with every token of its answer drawn anew, uniformly; special tokens stay: a turn ends where it ended.
+
+    Args:
+        row: A forget row.
+        vocabulary: Size of the vocabulary.
+        special: Ids that are not drawn and not replaced.
+        seed: The run's seed; every row has a draw of its own.
+    """
+    rng = random.Random(named_seed(seed, "random answer", row.id))
+    ordinary = [token for token in range(vocabulary) if token not in special]
+    drawn = tuple(token if token in special else rng.choice(ordinary) for token in row.answer)
+    return TokenRow(row.id, row.tokens[: row.answer_start] + drawn, row.answer_start)

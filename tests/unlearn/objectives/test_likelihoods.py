@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from concept_forget.unlearn.objectives.likelihoods import grad_ascent, idk, nll, random_labels, satimp, wga
+
+
+def test_gradient_ascent_is_the_mean_log_probability_and_likelihood_its_opposite(check: Any) -> None:
+    check(grad_ascent, lambda c, _: c.own(c.logits).mean())
+    check(nll, lambda c, _: -c.own(c.logits).mean())
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
+def test_weighted_ascent_counts_a_token_by_its_probability(check: Any, alpha: float) -> None:
+    def closed(c: Any, fixed: Any) -> float:
+        return float((np.exp(fixed.own(fixed.logits)) ** alpha * c.own(c.logits)).mean())
+
+    check(wga, closed, alpha=alpha)
+
+
+@pytest.mark.parametrize(("beta1", "beta2"), [(5.0, 1.0), (0.0, 0.0), (0.3, 2.5)])
+def test_satimp_counts_a_token_by_saturation_and_importance(check: Any, beta1: float, beta2: float) -> None:
+    def closed(c: Any, fixed: Any) -> float:
+        p = np.exp(fixed.own(fixed.logits))
+        return float((p**beta1 * (1 - p) ** beta2 * c.own(c.logits)).mean())
+
+    check(satimp, closed, beta1=beta1, beta2=beta2)
+
+
+@pytest.mark.parametrize("term", [idk, random_labels])
+def test_plain_training_on_other_answers_is_their_likelihood(check: Any, term: Any) -> None:
+    check(term, lambda c, _: -c.other_own(c.other_logits).mean())

@@ -56,5 +56,5 @@ $(program): pyproject.toml constraints.txt
 	@touch $@
 
 $(development): $(program)
-	$(install) --editable '.[dev,offline,train]'
+	$(install) --editable '.[dev,offline,openai,train]'
 	@touch $@

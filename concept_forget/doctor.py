@@ -23,7 +23,7 @@ _EXTRAS = {
 
 def health() -> dict[str, dict[str, str]]:
     """Findings by section, each a label and a line of text."""
-    return {"versions": _versions(), "machine": _machine(), "extras": _extras()}
+    return {"versions": _versions(), "machine": _machine(), "engines": _engines(), "extras": _extras()}
 
 
 def print_health() -> None:
@@ -79,6 +79,23 @@ def _machine() -> dict[str, str]:
         "accelerators": devices,
         "threads used by torch": str(torch.get_num_threads()),
     }
+
+
+def _engines() -> dict[str, str]:
+    """What ``generator.engine`` may be here."""
+    from concept_forget.config import GeneratorConfig
+    from concept_forget.engines.versions import engine_problem
+
+    key = GeneratorConfig.model_fields["api_key_env"].default
+    notes = {
+        "vllm": "in a process of its own",
+        "openai": f"${key} is {'set' if os.environ.get(key) else 'not set, which only a server at home accepts'}",
+    }
+    findings = {"transformers": "usable"}
+    for engine, note in notes.items():
+        problem = engine_problem(engine) or _why_unusable(engine)
+        findings[engine] = f"not usable: {problem}" if problem else f"usable; {note}"
+    return findings
 
 
 def _extras() -> dict[str, str]:

@@ -89,5 +89,9 @@ class RunLockedError(ConceptForgetError):
     exit_code = 2
 
 
+class EngineError(ConceptForgetError):
+    """A model server, or the process of an engine, does not answer any more; what it answered before is kept."""
+
+
 class StageError(ConceptForgetError):
     """A stage finished without what the next stage needs; the message says which step, how much, and why."""

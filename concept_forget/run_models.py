@@ -29,7 +29,7 @@ class RunModels:
             self._choices["unlearned"] = config.unlearn.given
         if config.generator.engine == "target":
             self._choices["generator"] = config.target
-        elif config.generator.engine == "transformers":
+        elif config.generator.engine in ("transformers", "vllm"):
             self._choices["generator"] = ModelChoice(
                 model=config.generator.model, revision=config.generator.revision, dtype=config.generator.dtype
             )

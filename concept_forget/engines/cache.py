@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from concept_forget.engines.interruption import deferred_interrupt
 from concept_forget.engines.protocol import (
     Capability,
     Engine,
     Reply,
     Request,
     Sampling,
+    StreamingEngine,
     TokenScores,
     check_capabilities,
 )
@@ -29,6 +31,8 @@ FORMAT = 1
 _APPLICATION = 0x43464F52  # "CFOR", by which SQLite files of this program are told from others
 _WAIT_SECONDS = 60.0  # for another process that is writing
 _KEYS_PER_QUERY = 500
+
+_Entry = tuple[str, Reply | TokenScores]  # a key, and what is kept under it
 
 
 class RequestCache:
@@ -148,8 +152,9 @@ class RequestCache:
 class CachedEngine:
     """An engine that asks another only what nobody has asked it before, and keeps each batch as it is done.
 
-    Batches are planned over everything that is asked in one call, known or not, and only what is missing in a batch
-    is asked. So a call that is interrupted and made again computes the batches that it would have computed.
+    Of a streaming engine each reply is kept as it comes. Of any other, batches are planned over everything that is
+    asked in one call, known or not, and only what is missing in a batch is asked: a call that is interrupted and made
+    again computes the batches that it would have computed.
 
     Args:
         engine: The engine that does the work.
@@ -181,35 +186,67 @@ class CachedEngine:
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, schema: type[BaseModel] | None = None
     ) -> list[list[Reply]]:
-        """Replies to each request; see ``Engine.generate``."""
+        """Replies to each request; see ``Engine.generate``.
+
+        Raises:
+            KeyboardInterrupt: It was asked for, and what the engine had finished by then is kept.
+        """
         check_capabilities(self, "generate", requests, schema=schema)
         keys = [self._reply_keys(request, sampling, schema) for request in requests]
 
-        def plan(chosen: list[int]) -> list[list[int]]:
-            return self._engine.plan([requests[place] for place in chosen], sampling)
+        def compute(places: list[int], known: Mapping[str, Any]) -> Generator[list[_Entry], None, None]:
+            engine = self._engine
+            if isinstance(engine, StreamingEngine):
+                wanted = [(p, n) for p in places for n in range(sampling.n) if keys[p][n] not in known]
+                draws = [(requests[place], number) for place, number in wanted]
+                with (
+                    deferred_interrupt() as stop,
+                    contextlib.closing(engine.stream(draws, sampling, schema, stop)) as groups,
+                ):
+                    for group in groups:
+                        yield [(keys[wanted[d][0]][wanted[d][1]], reply) for d, reply in group]
+                return
+            for batch in self._engine.plan([requests[place] for place in places], sampling):
+                chosen = _unknown([places[number] for number in batch], keys, known)
+                if chosen:
+                    replies = self._engine.generate([requests[place] for place in chosen], sampling, schema)
+                    yield [
+                        entry for p, several in zip(chosen, replies, strict=True)
+                        for entry in zip(keys[p], several, strict=True)
+                    ]  # fmt: skip
 
-        def ask(chosen: list[int]) -> list[list[Any]]:
-            replies = self._engine.generate([requests[place] for place in chosen], sampling, schema)
-            self._spend(reply for several in replies for reply in several)
-            return [[_pack_reply(reply) for reply in several] for several in replies]
-
-        values = self._answer("asking the model", keys, plan, ask)
+        values = self._answer("asking the model", keys, compute)
         return [[_unpack_reply(value) for value in several] for several in values]
 
     def score(self, pairs: Sequence[tuple[Request, str]], moments: bool = False) -> list[TokenScores]:
-        """Scores of each completion; see ``Engine.score``."""
+        """Scores of each completion; see ``Engine.score``.
+
+        Raises:
+            KeyboardInterrupt: It was asked for, and what the engine had finished by then is kept.
+        """
         check_capabilities(self, "logprobs", [request for request, _ in pairs], moments=moments)
         keys = [(self._score_key(request, completion, moments),) for request, completion in pairs]
 
-        def plan(chosen: list[int]) -> list[list[int]]:
-            return self._engine.plan_scores([pairs[place] for place in chosen])
+        def compute(places: list[int], known: Mapping[str, Any]) -> Generator[list[_Entry], None, None]:
+            engine = self._engine
+            if isinstance(engine, StreamingEngine):
+                wanted = _unknown(places, keys, known)
+                with (
+                    deferred_interrupt() as stop,
+                    contextlib.closing(
+                        engine.stream_scores([pairs[place] for place in wanted], moments, stop)
+                    ) as groups,
+                ):
+                    for group in groups:
+                        yield [(keys[wanted[number]][0], score) for number, score in group]
+                return
+            for batch in self._engine.plan_scores([pairs[place] for place in places]):
+                chosen = _unknown([places[number] for number in batch], keys, known)
+                if chosen:
+                    scores = self._engine.score([pairs[place] for place in chosen], moments)
+                    yield [(keys[place][0], score) for place, score in zip(chosen, scores, strict=True)]
 
-        def ask(chosen: list[int]) -> list[list[Any]]:
-            scores = self._engine.score([pairs[place] for place in chosen], moments)
-            self._spend(scores)
-            return [[_pack_scores(score)] for score in scores]
-
-        values = self._answer("scoring replies", keys, plan, ask)
+        values = self._answer("scoring replies", keys, compute)
         return [_unpack_scores(value) for (value,) in values]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
@@ -229,35 +266,35 @@ class CachedEngine:
         self,
         description: str,
         keys: Sequence[tuple[str, ...]],
-        plan: Callable[[list[int]], list[list[int]]],
-        ask: Callable[[list[int]], list[list[Any]]],
+        compute: Callable[[list[int], Mapping[str, Any]], Generator[list[_Entry], None, None]],
     ) -> list[list[Any]]:
-        """The values under each item's keys, after asking for the items that lack one.
+        """The values under each item's keys, after computing those that are missing.
 
         Args:
             description: What the progress bar says.
-            keys: One tuple per item; equal items have equal tuples and are asked once.
-            plan: Batches for items, given and returned by position.
-            ask: The values of each of the items, in the order of their keys.
+            keys: One tuple per item; equal items have equal tuples and are computed once.
+            compute: Gives results in groups, from the items' positions and from what is known so far. A group is kept
+                before the next one is asked for.
         """
         firsts: dict[tuple[str, ...], int] = {}
         for place, several in enumerate(keys):
             firsts.setdefault(several, place)
         values = self._cache.get(key for several in firsts for key in several)
-        missing = {place for several, place in firsts.items() if not all(key in values for key in several)}
+        missing = {key for several in firsts for key in several if key not in values}
+        computed = 0
         if missing:
-            places = list(firsts.values())
-            with track(description, len(missing), "requests") as progress:
-                for batch in plan(places):
-                    chosen = [places[number] for number in batch if places[number] in missing]
-                    if not chosen:
-                        continue
-                    answers = zip(chosen, ask(chosen), strict=True)
-                    pairs = (zip(keys[place], answer, strict=True) for place, answer in answers)
-                    values.update(self._cache.put({key: value for several in pairs for key, value in several}))
-                    progress.advance(len(chosen))
+            with (
+                track(description, len(missing), "requests") as progress,
+                contextlib.closing(compute(list(firsts.values()), values)) as groups,
+            ):
+                for group in groups:
+                    self._spend(result for _, result in group)
+                    kept = self._cache.put({key: _pack(result) for key, result in group if _is_lasting(result)})
+                    values.update({key: _pack(result) for key, result in group} | kept)
+                    computed += len(group)
+                    progress.advance(len(group))
         self._costs.requests += sum(len(several) for several in keys)
-        self._costs.cached_requests += sum(len(several) for several in keys) - sum(len(keys[p]) for p in missing)
+        self._costs.cached_requests += sum(len(several) for several in keys) - computed
         return [[values[key] for key in several] for several in keys]
 
     def _spend(self, results: Iterable[Reply | TokenScores]) -> None:
@@ -284,17 +321,24 @@ def _content(request: Request) -> tuple[object, ...]:
     return request.prompt, request.prefill, request.adapter
 
 
-def _pack_reply(reply: Reply) -> list[Any]:
-    return [reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens]
+def _unknown(places: list[int], keys: Sequence[tuple[str, ...]], known: Mapping[str, Any]) -> list[int]:
+    return [place for place in places if not all(key in known for key in keys[place])]
+
+
+def _is_lasting(result: Reply | TokenScores) -> bool:
+    """Whether asking again would give the same: a server that failed may be well another time."""
+    return not (isinstance(result, Reply) and result.finish_reason == "failed")
+
+
+def _pack(result: Reply | TokenScores) -> list[Any]:
+    if isinstance(result, TokenScores):
+        return [result.logprobs, result.ranks, result.means, result.variances, result.prompt_tokens]
+    value = [result.text, result.finish_reason, result.prompt_tokens, result.completion_tokens]
+    return [*value, result.problem] if result.problem else value
 
 
 def _unpack_reply(value: list[Any]) -> Reply:
-    text, reason, prompt_tokens, completion_tokens = value
-    return Reply(text, reason, prompt_tokens, completion_tokens)
-
-
-def _pack_scores(scores: TokenScores) -> list[Any]:
-    return [scores.logprobs, scores.ranks, scores.means, scores.variances, scores.prompt_tokens]
+    return Reply(*value)
 
 
 def _unpack_scores(value: list[Any]) -> TokenScores:

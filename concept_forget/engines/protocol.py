@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -12,7 +13,7 @@ from concept_forget.errors import CapabilityError
 from concept_forget.records import Chat
 
 Capability = Literal["generate", "schema", "logprobs", "moments", "adapters"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,16 @@ class Sampling:
 class Reply:
     """One reply: the text after the prefill, without the tokens that end it.
 
-    ``finish_reason`` is ``length`` where ``max_new_tokens`` or the model's context cut the reply off. Both counts are
-    in tokens; ``completion_tokens`` includes the token at which the reply stopped.
+    ``finish_reason`` is ``length`` where ``max_new_tokens`` or the model's context cut the reply off. A server may also
+    have ``refused`` a request for what it asks, or ``failed`` every time; there is no text then, and ``problem`` says
+    why. Both counts are in tokens; ``completion_tokens`` includes the token at which the reply stopped.
     """
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,29 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Give the memory back. The engine may be asked again, and then takes it anew."""
+
+
+Draw = tuple[Request, int]
+"""A request, and the number of one of its replies, from 0."""
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine whose results come one by one: none waits for the end of a batch to be kept.
+
+    Both methods give (position, result) in groups, as they are finished and in no order. Each position comes once.
+    When ``stop`` is set, what is under way is given up, what is finished still comes, and then the iterator ends.
+    """
+
+    def stream(
+        self, draws: Sequence[Draw], sampling: Sampling, schema: type[BaseModel] | None, stop: threading.Event
+    ) -> Generator[list[tuple[int, Reply]], None, None]:
+        """One reply to each draw; otherwise as ``generate``."""
+
+    def stream_scores(
+        self, pairs: Sequence[tuple[Request, str]], moments: bool, stop: threading.Event
+    ) -> Generator[list[tuple[int, TokenScores]], None, None]:
+        """Scores of each pair; otherwise as ``score``."""
 
 
 def check_capabilities(

@@ -192,13 +192,8 @@ class TransformersEngine:
 
     @cached_property
     def _stop_tokens(self) -> frozenset[int]:
-        """Where a reply ends: what the model's settings, its tokenizer or its chat template end a turn with."""
         settings = self._load().generation_config
-        named = settings.eos_token_id if settings is not None else None
-        tokens = {*(named if isinstance(named, list) else [named]), self._tokenizer.eos_token_id}
-        if self._tokenizer.chat_template:
-            tokens |= {*self._encoder.end_of_turn()} & {*self._tokenizer.all_special_ids}
-        return frozenset(int(token) for token in tokens if token is not None)
+        return self._encoder.stop_tokens(settings.eos_token_id if settings is not None else None)
 
     @property
     def _filler(self) -> int:

@@ -32,7 +32,15 @@ def fingerprint_parts(config: Config) -> list[object]:
         load_prompts(generator.prompts).hash,
         config.expand.model_dump(mode="json"),
         [file.concept for file in config.data.forget],
+        *_engine_parts(config),
     ]
+
+
+def _engine_parts(config: Config) -> list[object]:
+    """What tells engines apart that give the same model's replies; a server has no weights that can be looked at."""
+    parts = {"vllm": {"engine"}, "openai": {"engine", "base_url", "model", "structured", "room"}}
+    chosen = parts.get(config.generator.engine)
+    return [config.generator.model_dump(mode="json", include=chosen)] if chosen else []
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -44,7 +52,9 @@ def run(context: StageContext) -> dict[str, object]:
     Raises:
         StageError: A step gave nothing that the next one could work with, or a concept is left without a fact.
         DataError: A prompt file is absent or cannot be filled in.
-        ModelError: The generator cannot be loaded.
+        ModelError: The generator cannot be loaded, or its server does not know it.
+        MissingExtraError: The generator's engine is not installed.
+        EngineError: The generator does not answer any more.
     """
     config = context.config
     summary: dict[str, object] = {"engine": config.generator.engine}
@@ -52,12 +62,11 @@ def run(context: StageContext) -> dict[str, object]:
         expansion = Expansion((), (), Ledger())
         summary["note"] = "no generator: nothing was written about the concepts"
     else:
-        from concept_forget.engines.opening import open_engine
+        from concept_forget.engines.opening import open_generator
 
         prompts = load_prompts(config.generator.prompts)
-        batch_tokens = config.generator.batch_tokens
-        spec = context.models["generator"]
-        engine = open_engine(spec, cache=context.cache, costs=context.costs, batch_tokens=batch_tokens)
+        spec = context.models.get("generator")  # none where it is on a server
+        engine = open_generator(config.generator, spec, cache=context.cache, costs=context.costs)
         with contextlib.closing(engine):
             expansion = expand(config, engine, prompts)
     summary |= expansion.summary(config)

@@ -89,6 +89,9 @@ class Writer:
         schema = form.schema if prompt.returns == "json" and "schema" in self._engine.capabilities else None
         replies = self._generate(step, requests, longest, greedy=greedy, schema=schema)
         for owner, reply in zip(owners, replies, strict=True):
+            if reply.problem:
+                self.ledger.reject(step, f"the request was {reply.finish_reason}", reply.problem, wishes[owner].parents)
+                continue
             parsed = parse_reply(form, prompt.returns, reply.text, cut_off=reply.finish_reason == "length")
             items[owner] += parsed.items
             for fault in parsed.faults:
@@ -100,6 +103,9 @@ class Writer:
         prompt = self.prompts.get("ask")
         requests = [Request(prompt.render(question=question)) for question in questions]
         replies = self._generate(step, requests, ANSWER_TOKENS, greedy=True, schema=None)
+        for question, reply in zip(questions, replies, strict=True):
+            if reply.problem:
+                self.ledger.reject(step, f"the request was {reply.finish_reason}", reply.problem, (question,))
         return [clean(reply.text) for reply in replies]
 
     def _generate(

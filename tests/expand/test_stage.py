@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.transformers_engine import TransformersEngine
-from concept_forget.errors import StageError
+from concept_forget.errors import EngineError, StageError
 from concept_forget.expand import stage
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.writer import Wish, Writer
@@ -185,3 +187,28 @@ class TestFingerprint:
     def test_what_belongs_to_other_stages_does_not(self) -> None:
         other = make_config(probe={"samples": 1, "max_new_tokens": 9}, unlearn={"beta": 0.1})
         assert stage.fingerprint_parts(other) == stage.fingerprint_parts(make_config())
+
+
+class TestAServer:
+    SERVER: ClassVar[dict[str, object]] = {
+        "engine": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1", "prompts": "compact", "attempts": 1,
+    }  # fmt: skip
+
+    def test_what_the_server_is_counts_and_how_it_is_asked_does_not(self) -> None:
+        def parts(**changes: object) -> list[object]:
+            return stage.fingerprint_parts(make_config(generator=self.SERVER | changes))
+
+        assert parts() == parts(concurrency=4, timeout_seconds=5, api_key_env="OTHER")
+        for change in ({"model": "n"}, {"base_url": "http://127.0.0.1:8/v1"}, {"structured": "none"}, {"room": 1}):
+            assert parts(**change) != parts()
+        local = {"engine": "transformers", "model": "m", "prompts": "compact"}
+        for one, other in itertools.combinations(("transformers", "vllm"), 2):
+            assert stage.fingerprint_parts(make_config(generator=local | {"engine": one})) != stage.fingerprint_parts(
+                make_config(generator=local | {"engine": other})
+            )
+
+    def test_a_server_that_fails_is_named_in_what_the_stage_says(self, tmp_path: Path) -> None:
+        pytest.importorskip("openai", reason="the extra `openai` is not installed")
+        context = make_context(make_config(generator=self.SERVER), tmp_path, None)
+        with pytest.raises((StageError, EngineError), match=r"Connection error"):
+            stage.run(context)

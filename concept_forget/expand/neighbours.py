@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from concept_forget.concept import Concept
@@ -48,8 +49,8 @@ class Subject:
 def find_neighbours(writer: Writer, concepts: Sequence[Concept], config: ExpandConfig) -> list[Subject]:
     """Names by sampling, round after round, until there are as many as asked for or nothing new comes.
 
-    Every round asks for all distances and all concepts at once. A name counts once over all of them, for the distance
-    at which it came first.
+    Every round asks for all distances and all concepts at once. A name counts once over all of them. The generator may
+    name it at several distances and as of several kinds; the pair that it names most often holds, the first of equals.
 
     Raises:
         StageError: Neighbours were asked for and none came.
@@ -57,26 +58,21 @@ def find_neighbours(writer: Writer, concepts: Sequence[Concept], config: ExpandC
     wanted = {distance: config.neighbours.get(distance, 0) for distance in DISTANCES}
     if not any(wanted.values()):
         return []
-    found: dict[Distance, list[Subject]] = {distance: [] for distance in DISTANCES}
-    seen: set[str] = set()
+    poll = _Poll(wanted)
     barren = 0
     for number in range(ROUNDS):
-        wishes = _wishes(concepts, {d: wanted[d] - len(found[d]) for d in DISTANCES}, wanted, number)
+        wishes = _wishes(concepts, poll.missing, wanted, number)
         if not wishes or barren == PATIENCE:
             break
-        before = len(seen)
+        before = poll.missing
         for (concept, distance, wish), items in zip(
             wishes, writer.gather(STEP, "neighbours", [wish for _, _, wish in wishes]), strict=True
         ):
             for name, kind in items:
-                room = wanted[distance] - len(found[distance])
-                if reason := check_neighbour(name, kind, concepts) or _no_room(name, seen, room):
+                if reason := check_neighbour(name, kind, concepts) or poll.count(name, kind, distance, concept.name):
                     writer.ledger.reject(STEP, reason, f"{name} | {kind}", wish.parents)
-                    continue
-                seen.add(comparable(name))
-                found[distance].append(Subject(Concept(name=name, kind=kind), concept.name, distance))
-        barren = barren + 1 if len(seen) == before else 0
-    subjects = [subject for distance in DISTANCES for subject in found[distance]]
+        barren = barren + 1 if poll.missing == before else 0
+    subjects = poll.subjects()
     writer.ledger.accept(STEP, len(subjects))
     if not subjects:
         raise writer.ledger.fail(
@@ -87,8 +83,35 @@ def find_neighbours(writer: Writer, concepts: Sequence[Concept], config: ExpandC
     return subjects
 
 
+class _Poll:
+    """The names drawn so far, and how often each came at which distance and as what kind."""
+
+    def __init__(self, wanted: Mapping[Distance, int]) -> None:
+        self.missing = dict(wanted)
+        self._votes: dict[str, Counter[tuple[Distance, str]]] = {}
+        self._drawn: dict[tuple[str, Distance, str], Subject] = {}
+
+    def count(self, name: str, kind: str, distance: Distance, owner: str) -> str | None:
+        """Take a draw into account; why it is no new neighbour, or None where it is one."""
+        key, place = comparable(name), (distance, comparable(kind))
+        is_new = key not in self._votes
+        if is_new and self.missing[distance] <= 0:
+            return "more than were asked for"
+        self._votes.setdefault(key, Counter())[place] += 1
+        self._drawn.setdefault((key, *place), Subject(Concept(name=name, kind=kind), owner, distance))
+        if not is_new:
+            return "found already"
+        self.missing = {**self.missing, distance: self.missing[distance] - 1}
+        return None
+
+    def subjects(self) -> list[Subject]:
+        """Everybody once, by distance, in the order in which the names came."""
+        chosen = [(name, *votes.most_common(1)[0][0]) for name, votes in self._votes.items()]
+        return [self._drawn[key] for distance in DISTANCES for key in chosen if key[1] == distance]
+
+
 def _wishes(
-    concepts: Sequence[Concept], missing: dict[Distance, int], wanted: dict[Distance, int], number: int
+    concepts: Sequence[Concept], missing: Mapping[Distance, int], wanted: Mapping[Distance, int], number: int
 ) -> list[tuple[Concept, Distance, Wish]]:
     """More than is missing, since names repeat, in equal shares over the concepts."""
     wishes = []
@@ -103,9 +126,3 @@ def _wishes(
                 variables = {"concept": concept, "distance": distance}
                 wishes.append((concept, distance, Wish((concept.name, distance), variables, share, draw=number)))
     return wishes
-
-
-def _no_room(name: str, seen: set[str], room: int) -> str | None:
-    if comparable(name) in seen:
-        return "found already"
-    return None if room > 0 else "more than were asked for"

@@ -165,6 +165,14 @@ def show(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's
 
 
 @app.command()
+def methods() -> None:
+    """Print every way to forget: formula, paper, what it needs, and what a step of it costs."""
+    from concept_forget.unlearn.catalogue import print_methods
+
+    print_methods()
+
+
+@app.command()
 def doctor() -> None:
     """Print versions, devices, memory, and which extras are usable and why not."""
     from concept_forget.doctor import print_health

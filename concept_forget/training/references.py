@@ -95,10 +95,7 @@ class ReferenceProvider(Protocol):
     kind: str
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
-        """Scores of a micro-batch by group, in the order of each group's answer tokens, on the model's device.
-
-        Groups of which nothing is asked are left out.
-        """
+        """Scores of a micro-batch by group asked for, in its answer tokens' order, on the model's device."""
 
     def forward_tokens(self, batch: MicroBatch) -> int:
         """Tokens that one call runs a model on."""
@@ -192,8 +189,8 @@ def top_size(
 ) -> TopSize:
     """The smallest top, from ``TOP_TOKENS`` on by doubling, outside which at most ``TAIL_MASS`` lies on the average.
 
-    What the bucket hides of a KL divergence is its mass times the divergence within it, so the mass is what counts
-    while nobody knows yet where the model will go. Measured on sampled rows; the top ends where memory does.
+    What the bucket hides of a KL divergence is its mass times the divergence within it, and of the two the mass is
+    known beforehand. Measured on sampled rows; the top ends where memory does.
     """
     items = [Item(group, index, row) for group in wanted.distributions for index, row in enumerate(rows[group])]
     vocabulary = int(model.config.vocab_size)  # type: ignore[union-attr,arg-type]  # every causal model has one
@@ -297,7 +294,6 @@ class Stored:
     def _steered(
         self, model: nn.Module, items: Sequence[Item], scores: ReferenceScores, steering: Steering
     ) -> Distribution:
-        """The distributions of one group's rows, taken from one context towards another."""
         told = []
         for rows in (steering.away, steering.toward):
             batch = collate([Item(item.group, item.index, rows[item.index]) for item in items], self._pad_token)

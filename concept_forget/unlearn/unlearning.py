@@ -321,9 +321,9 @@ class _Unlearning:
 
     def _keep_what_is_good(self, diverged: str) -> None:
         best = chosen_step(self.history, self.stop)
-        if best is None:
+        if best is None or (self.procedure and self.procedure.changes == "after"):  # half of a procedure is none
             raise StageError(
-                f"unlearning diverged before the first look at validation: {diverged}\n"
+                f"unlearning diverged before there were weights worth keeping: {diverged}\n"
                 "  → lower `unlearn.learning_rate` or `unlearn.eval_every`"
             )
         self.stop_reason = f"diverged: {diverged}; the weights of step {best} are kept"

@@ -16,6 +16,7 @@ from concept_forget.errors import ConfigError, StageError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.records import Example, ModelSpec, Split, content_hash, user_message
 from concept_forget.sandbox.world import World, WorldFact, build_world
+from concept_forget.training import references
 from concept_forget.training.batches import Item as Row
 from concept_forget.training.batches import collate, encode_examples
 from concept_forget.training.scores import answer_logits
@@ -257,3 +258,12 @@ def test_a_procedure_trains_on_one_kind_of_rows() -> None:
         trained = {"forget": method.forget is not None, "retain": method.retain is not None}
         assert trained == {"forget": entry.trains_on == "forget", "retain": entry.trains_on == "retain"}
     assert len(list(itertools.chain(PROCEDURES))) == 6
+
+
+def test_the_stored_top_of_a_distribution_hides_next_to_nothing_of_the_divergence(
+    unlearn: Unlearn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "EXACT_VOCABULARY", 8)
+    summary = unlearn(method="npo", learning_rate=1e-3, max_steps=8)
+    assert summary["reference"] == "stored"
+    assert 0 < summary["reference_error"] <= 1e-3

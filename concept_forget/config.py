@@ -79,6 +79,8 @@ class GeneratorConfig(Section):
     temperature: float = Field(1.0, ge=0, le=5, description="Of everything that should vary; answers are greedy.")
     max_new_tokens: int = Field(512, ge=1, le=32768, description="Longest reply, in tokens.")
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
+    max_requests: int | None = Field(None, ge=1, description="Budget: requests at most; null: as many as are wanted.")
+    max_tokens: int | None = Field(None, ge=1, description="Budget: tokens of prompts and replies together, at most.")
     base_url: str | None = Field(
         None, pattern=r"^https?://[^/@?#\s]+(/[^@?#\s]*)?$", description="openai: as in http://localhost:8000/v1."
     )

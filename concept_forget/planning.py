@@ -20,7 +20,8 @@ def check(config: Config) -> dict[str, Any]:
 
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
-        numbers; ``power``: what the planned facts can show at best, as lines of text.
+        numbers; ``power``: what the planned facts can show at best, and ``budget``: what the generator may be asked,
+        as lines of text.
 
     Raises:
         UserError: What would stop the run, with its remedy.
@@ -42,7 +43,19 @@ def check(config: Config) -> dict[str, Any]:
         "models": ready,
         "estimates": estimates,
         "power": _power(config, estimates["compose"]),
+        "budget": _budget(config, estimates["expand"]),
     }
+
+
+def _budget(config: Config, expected: dict[str, int]) -> list[str]:
+    """What the generator's budget leaves of what is expected, one line for each limit."""
+    limits = {"requests": config.generator.max_requests, "tokens": config.generator.max_tokens}
+    return [
+        f"{name}: about {expected[name]:,} expected, {most:,} allowed"
+        + ("; the last steps will not be asked in full" if expected[name] > most else "")
+        for name, most in limits.items()
+        if most is not None
+    ]
 
 
 def _power(config: Config, facts: dict[str, int]) -> list[str]:
@@ -78,6 +91,8 @@ def print_plan(config: Config) -> None:
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
     for line in findings["power"]:
         console.print(f"facts    {line}", markup=False, highlight=False)
+    for line in findings["budget"]:
+        console.print(f"budget   {line}", markup=False, highlight=False)
     console.print("the config is valid")
 
 

@@ -176,8 +176,15 @@ def serve(line: Connection) -> None:
             line.send(Broken(type(error).__name__, str(error)))
 
 
-if __name__ == "__main__":
-    sys.modules["concept_forget.engines.vllm_worker"] = sys.modules["__main__"]  # the messages' own module, once
-    serve(Connection(int(sys.argv[1])))
+def main() -> None:
+    """Serve the pipe whose file descriptor the command line names."""
+    # By its own name, for a message of a class of ``__main__`` says nothing to the other end.
+    from concept_forget.engines import vllm_worker
+
+    vllm_worker.serve(Connection(int(sys.argv[1])))
     sys.stdout.flush()
     os._exit(0)  # nothing is left to be said to anybody, and vLLM's own end takes seconds
+
+
+if __name__ == "__main__":
+    main()

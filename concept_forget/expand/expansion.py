@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.expand.answers import check_answers, write_refusals
+from concept_forget.expand.budget import Budget
 from concept_forget.expand.facts import list_facets, state_facts
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.neighbours import DISTANCES, Subject, find_neighbours
 from concept_forget.expand.questions import Sheet, write_questions
-from concept_forget.expand.writer import Writer
+from concept_forget.expand.writer import Watch, Writer
 from concept_forget.records import Fact, Question
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Expansion:
     facts: tuple[Fact, ...]
     questions: tuple[Question, ...]
     ledger: Ledger
+    budget: Budget = field(default_factory=Budget)
 
     def summary(self, config: Config) -> dict[str, object]:
         """Counts by step, by concept and by distance."""
@@ -41,24 +43,26 @@ class Expansion:
             "neighbour_facts": {distance: facts[distance] for distance in DISTANCES},
             "questions": dict(sorted(questions.items())),
             "requests": sum(account.requests for account in self.ledger.steps.values()),
+            "budget": self.budget.summary(),
             "steps": self.ledger.summary(),
         }
 
 
-def expand(config: Config, engine: Engine, prompts: PromptSet) -> Expansion:
+def expand(config: Config, engine: Engine, prompts: PromptSet, watch: Watch | None = None) -> Expansion:
     """Let the generator write about the concepts and about what stands beside them.
 
     Args:
         config: The whole config; its ``generator.engine`` is not ``none``.
         engine: The generator.
         prompts: The prompts to put to it.
+        watch: Is told of every reply.
 
     Raises:
         StageError: A step gave nothing that the next one could work with, or a concept is left without a fact.
         DataError: A prompt file is absent or cannot be filled in.
     """
     ledger = Ledger()
-    writer = Writer(engine, prompts, config.generator, config.seed, ledger)
+    writer = Writer(engine, prompts, config.generator, config.seed, ledger, watch)
     subjects = [
         *(Subject(concept, concept.name) for concept in config.concepts),
         *find_neighbours(writer, config.concepts, config.expand),
@@ -71,6 +75,7 @@ def expand(config: Config, engine: Engine, prompts: PromptSet) -> Expansion:
         facts=tuple(sheet.stated.fact for sheet in sheets),
         questions=tuple(question for sheet in sheets for question in _numbered(sheet)),
         ledger=ledger,
+        budget=writer.budget,
     )
 
 

@@ -33,6 +33,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         config.expand.model_dump(mode="json"),
         [file.concept for file in config.data.forget],
         *_engine_parts(config),
+        *_budget_parts(config),
     ]
 
 
@@ -41,6 +42,11 @@ def _engine_parts(config: Config) -> list[object]:
     parts = {"vllm": {"engine"}, "openai": {"engine", "base_url", "model", "structured", "room"}}
     chosen = parts.get(config.generator.engine)
     return [config.generator.model_dump(mode="json", include=chosen)] if chosen else []
+
+
+def _budget_parts(config: Config) -> list[object]:
+    limits = [config.generator.max_requests, config.generator.max_tokens]
+    return [limits] if limits != [None, None] else []
 
 
 def run(context: StageContext) -> dict[str, object]:

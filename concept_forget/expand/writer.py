@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from concept_forget.engines.prompts import Prompt, PromptSet
-from concept_forget.engines.protocol import Request, Sampling
+from concept_forget.engines.protocol import Reply, Request, Sampling
+from concept_forget.expand.budget import OVER_BUDGET, Budget, reckon_tokens
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.replies import FORMS, Item, clean, parse_reply
 from concept_forget.records import named_seed
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from concept_forget.config import GeneratorConfig
-    from concept_forget.engines.protocol import Engine, Reply
+    from concept_forget.engines.protocol import Engine
 
 ITEM_TOKENS = {"facets": 24, "facts": 192, "questions": 96, "paraphrases": 96, "refusals": 96, "neighbours": 48}
 """Tokens that one item of a reply may take: a reply's limit, and with it the size of the batches, follows from it."""
@@ -45,8 +46,21 @@ class Wish:
     draw: int = 0
 
 
+Watch = Callable[[str, Request, Reply], None]
+"""Is told of every reply: the prompt's name, what was asked, and what came."""
+
+
 class Writer:
-    """The generator with its prompts, settings, seed and account."""
+    """The generator with its prompts, settings, seed and account.
+
+    Args:
+        engine: The generator.
+        prompts: What is put to it.
+        settings: How it is asked, and how much.
+        seed: The run's.
+        ledger: The account of the stage.
+        watch: Is told of every reply.
+    """
 
     def __init__(
         self,
@@ -55,9 +69,12 @@ class Writer:
         settings: GeneratorConfig,
         seed: int,
         ledger: Ledger,
+        watch: Watch | None = None,
     ) -> None:
         self.prompts = prompts
         self.ledger = ledger
+        self.budget = Budget(settings.max_requests, settings.max_tokens)
+        self._watch = watch
         self._engine = engine
         self._settings = settings
         self._seed = seed
@@ -87,10 +104,9 @@ class Writer:
                 owners.append(index)
         items: list[list[Item]] = [[] for _ in wishes]
         schema = form.schema if prompt.returns == "json" and "schema" in self._engine.capabilities else None
-        replies = self._generate(step, requests, longest, greedy=greedy, schema=schema)
+        replies = self._generate(step, prompt_name, requests, longest, greedy=greedy, schema=schema)
         for owner, reply in zip(owners, replies, strict=True):
-            if reply.problem:
-                self.ledger.reject(step, f"the request was {reply.finish_reason}", reply.problem, wishes[owner].parents)
+            if self._is_missing(step, reply, wishes[owner].parents):
                 continue
             parsed = parse_reply(form, prompt.returns, reply.text, cut_off=reply.finish_reason == "length")
             items[owner] += parsed.items
@@ -102,27 +118,55 @@ class Writer:
         """The generator's own, greedy answers to questions."""
         prompt = self.prompts.get("ask")
         requests = [Request(prompt.render(question=question)) for question in questions]
-        replies = self._generate(step, requests, ANSWER_TOKENS, greedy=True, schema=None)
+        replies = self._generate(step, "ask", requests, ANSWER_TOKENS, greedy=True, schema=None)
         for question, reply in zip(questions, replies, strict=True):
-            if reply.problem:
-                self.ledger.reject(step, f"the request was {reply.finish_reason}", reply.problem, (question,))
+            self._is_missing(step, reply, (question,))
         return [clean(reply.text) for reply in replies]
 
+    def _is_missing(self, step: str, reply: Reply, parents: Sequence[str]) -> bool:
+        """Whether there is no reply at all; the ledger is told why."""
+        if not reply.problem:
+            return False
+        asked = reply.problem != OVER_BUDGET
+        reason = f"the request was {reply.finish_reason}" if asked else OVER_BUDGET
+        self.ledger.reject(step, reason, reply.problem if asked else "", parents)
+        return True
+
     def _generate(
-        self, step: str, requests: list[Request], longest: int, *, greedy: bool, schema: type[BaseModel] | None
+        self,
+        step: str,
+        prompt_name: str,
+        requests: list[Request],
+        longest: int,
+        *,
+        greedy: bool,
+        schema: type[BaseModel] | None,
     ) -> list[Reply]:
-        if not requests:
-            return []
+        """A reply to each request; those that the budget has no room for get an empty one that says so."""
         sampling = Sampling(
             temperature=0.0 if greedy else self._settings.temperature,
             max_new_tokens=min(longest, self._settings.max_new_tokens),
         )
-        replies = [reply for reply, *_ in self._engine.generate(requests, sampling, schema=schema)]
-        account = self.ledger.step(step)
-        account.requests += len(requests)
-        account.prompt_tokens += sum(reply.prompt_tokens for reply in replies)
-        account.completion_tokens += sum(reply.completion_tokens for reply in replies)
-        return replies
+        account = self.ledger.step(step) if requests else None
+        replies: list[Reply] = []
+        # What a request takes is known afterwards: what a round leaves of the budget, the next one uses.
+        while account is not None and len(replies) < len(requests):
+            rest = requests[len(replies) :]
+            count = self.budget.fitting([reckon_tokens(request, sampling.max_new_tokens) for request in rest])
+            if not count:
+                break
+            some = [reply for reply, *_ in self._engine.generate(rest[:count], sampling, schema=schema)]
+            replies += some
+            account.requests += count
+            account.prompt_tokens += sum(reply.prompt_tokens for reply in some)
+            account.completion_tokens += sum(reply.completion_tokens for reply in some)
+            self.budget.spend(count, sum(reply.prompt_tokens + reply.completion_tokens for reply in some))
+            if self._watch is not None:
+                for request, reply in zip(rest, some, strict=False):
+                    self._watch(prompt_name, request, reply)
+        missing = len(requests) - len(replies)
+        self.budget.not_asked += missing
+        return [*replies, *[Reply("", "refused", 0, 0, OVER_BUDGET)] * missing]
 
 
 def requests_for(prompt: Prompt, count: int) -> tuple[int, int]:

@@ -96,7 +96,7 @@ class GeneratorConfig(Section):
     room: int = Field(4, ge=1, le=64, description="openai: times its limit that a reply may take when it is cut off.")
     tensor_parallel: int = Field(1, ge=1, le=64, description="vllm: accelerators that share the model.")
     memory_share: float = Field(0.9, gt=0, le=1, description="vllm: share of the accelerator's memory to use.")
-    lora_rank: int = Field(0, ge=0, le=512, description="vllm: highest rank of adapters asked for; 0: none.")
+    lora_rank: int = Field(0, ge=0, le=512, description="vllm: highest rank of adapters; 0: none, and it can score.")
 
     @model_validator(mode="after")
     def _model_when_needed(self) -> GeneratorConfig:

@@ -54,7 +54,7 @@ class VllmSettings:
     Args:
         tensor_parallel: Accelerators that share the model.
         memory_share: Share of the accelerator's memory to use.
-        lora_rank: Highest rank of the adapters that requests name; 0: none may.
+        lora_rank: Highest rank of the adapters that requests name; 0: none may. An engine with adapters does not score.
     """
 
     tensor_parallel: int = 1
@@ -83,8 +83,9 @@ class VllmEngine:
         self._on_processor = device.type == "cpu"
         self._dtype = "float32" if spec.dtype == "auto" and self._on_processor else spec.dtype
         self.identity = f"vllm-{VERSION}:{spec.fingerprint}:{self._dtype}:{device.type}"
-        capabilities: set[Capability] = {"generate", "schema", "logprobs"}
-        self.capabilities = frozenset(capabilities | ({"adapters"} if settings.lora_rank else set()))
+        # vLLM 0.32 confuses the rows of prompt_logprobs once it may load adapters.
+        last: Capability = "adapters" if settings.lora_rank else "logprobs"
+        self.capabilities: frozenset[Capability] = frozenset({"generate", "schema", last})
         if spec.adapter is not None and not settings.lora_rank:
             raise ModelError(
                 "the model has an adapter, and vLLM is to load none",
@@ -151,7 +152,7 @@ class VllmEngine:
         """Scores of each pair, as they come; see ``StreamingEngine.stream_scores``.
 
         Raises:
-            CapabilityError: Moments, which vLLM does not give; or an adapter, with none allowed.
+            CapabilityError: Moments, which vLLM does not give; or anything, where adapters are allowed.
             DataError: A pair fills the model's context: vLLM takes no prompt without room for one more token.
             ModelError: The model cannot be loaded.
             EngineError: The process came to an end.
@@ -165,10 +166,7 @@ class VllmEngine:
                     file=self._spec.path,
                     remedy="shorten it by a token, or score with `engine: transformers`",
                 )
-        jobs = [
-            Job(ids, adapter=request.adapter or self._spec.adapter, score_from=start)
-            for (request, _), (ids, start) in zip(pairs, rows, strict=True)
-        ]
+        jobs = [Job(ids, score_from=start) for ids, start in rows]
         for group in self._compute(jobs, stop):
             yield [(done.place, _scores(done, rows[done.place][1])) for done in group]
 

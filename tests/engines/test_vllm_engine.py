@@ -38,7 +38,7 @@ def spec(nano_model: Path) -> ModelSpec:
 @pytest.fixture(scope="module")
 def vllm(spec: ModelSpec) -> Iterator[VllmEngine]:
     """One engine for all tests: it takes most of a minute to start."""
-    engine = VllmEngine(spec, VllmSettings(lora_rank=8))
+    engine = VllmEngine(spec, VllmSettings())
     yield engine
     engine.close()
 
@@ -109,7 +109,7 @@ def test_replies_are_held_to_a_schema(vllm: VllmEngine, nano_questions: list[Req
         vllm.generate([Request(user_message("a"), prefill="{")], GREEDY, Names)
 
 
-def test_an_adapter_is_the_requests_own(vllm: VllmEngine, spec: ModelSpec, tmp_path: Path) -> None:
+def test_an_adapter_is_the_requests_own(spec: ModelSpec, tmp_path: Path) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -120,10 +120,15 @@ def test_an_adapter_is_the_requests_own(vllm: VllmEngine, spec: ModelSpec, tmp_p
     get_peft_model(load_model(spec), settings).save_pretrained(tmp_path)
     requests = [Request(user_message(f"Where was {name} born?")) for name in ("Mira", "Vell", "Ostra", "Tarn")]
     adapted = [Request(request.prompt, adapter=str(tmp_path)) for request in requests]
-    together = flat(vllm.generate([*requests, *adapted], GREEDY))
+    engine = VllmEngine(spec, VllmSettings(lora_rank=8))
+    with pytest.raises(CapabilityError, match="logprobs"):
+        engine.score([(Request("a"), "b")])
+    together = flat(engine.generate([*requests, *adapted], GREEDY))
+    alone = flat(engine.generate(requests, GREEDY))
+    engine.close()
     merged = TransformersEngine(ModelSpec(spec.path, dtype="float32", adapter=str(tmp_path), fingerprint="adapted"))
     assert [r.text for r in together[4:]] == [r.text for r in flat(merged.generate(requests, GREEDY))]
-    assert together[:4] == flat(vllm.generate(requests, GREEDY)) != together[4:]
+    assert together[:4] == alone != together[4:]
 
 
 def test_what_it_cannot_do_is_refused(vllm: VllmEngine, spec: ModelSpec) -> None:

@@ -102,7 +102,7 @@ class VllmEngine:
 
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(self._config)
-        return 2.0 * model.num_parameters(exclude_embeddings=True)
+        return 2.0 * float(model.num_parameters(exclude_embeddings=True))
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, schema: type[BaseModel] | None = None
@@ -249,7 +249,7 @@ class VllmEngine:
 
         settings: Any = self._config
         with contextlib.suppress(OSError):  # a model without the file
-            settings = GenerationConfig.from_pretrained(self._spec.path, revision=self._spec.revision)
+            settings = GenerationConfig.from_pretrained(self._spec.path, revision=self._spec.revision or "main")
         return self._encoder.stop_tokens(settings.eos_token_id)
 
 

@@ -294,14 +294,13 @@ class Stored:
     def _steered(
         self, model: nn.Module, items: Sequence[Item], scores: ReferenceScores, steering: Steering
     ) -> Distribution:
-        told = []
-        for rows in (steering.away, steering.toward):
+        def told(rows: Sequence[TokenRow]) -> Distribution:
             batch = collate([Item(item.group, item.index, rows[item.index]) for item in items], self._pad_token)
             self.tokens += batch.padded_tokens
-            logits = answer_logits(model, batch)
-            told.append(Distribution(F.log_softmax(at_least_float32(logits), dim=-1)))
+            return Distribution(F.log_softmax(at_least_float32(answer_logits(model, batch)), dim=-1))
+
         assert scores.distribution is not None
-        return scores.distribution.steer(*told, steering.strength)
+        return scores.distribution.steer(told(steering.away), told(steering.toward), steering.strength)
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
         """Scores of a micro-batch by group."""

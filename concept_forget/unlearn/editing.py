@@ -61,7 +61,7 @@ def change_before(
     view = WeightView(
         weights={name: weight.detach() for name, weight in chosen.items()},
         generator=torch.Generator().manual_seed(seed),
-        spread=float(getattr(model.config, "initializer_range", 0.02)),  # type: ignore[arg-type]  # a number
+        spread=float(getattr(model.config, "initializer_range", 0.02)),
         forget_gradients=gradients[0],
         retain_gradients=gradients[1],
     )

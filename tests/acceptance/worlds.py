@@ -54,6 +54,7 @@ def run_world(world: int, out: Path, given_seed: int | None, overrides: list[str
             "worst": round(found["worst"]["value"], 2),
         }
         for distance, found in result.metrics["collateral"].items()
+        if found["kept"] is not None  # null where too few facts are there to tell
     }
     fluency = result.metrics["fluency"]
     rows["fluency"] = {**fluency, "ratio": round(fluency["unlearned"] / fluency["reference"], 3)}
@@ -93,8 +94,9 @@ def misses(row: dict[str, Any]) -> list[str]:
         if abs(figures["unlearned"] - figures["reference"]) > 0.10 or figures["upper"] > 0.15 or figures["n"] < 42:
             found.append(f"{attack} {figures}")
     for distance, least in (("near", 0.90), ("middle", 0.95), ("far", 0.95)):
-        if row["collateral"][distance]["kept"] < least:
-            found.append(f"{distance} {row['collateral'][distance]}")
+        figures = row["collateral"].get(distance)
+        if figures is None or figures["kept"] < least:
+            found.append(f"{distance} {figures}")
     if row["fluency"]["ratio"] > 1.5:
         found.append(f"fluency {row['fluency']['ratio']}")
     return found

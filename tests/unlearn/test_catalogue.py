@@ -16,7 +16,7 @@ def test_every_method_has_its_line_with_formula_and_paper() -> None:
         assert entry.formula.startswith(("L = ", "θ")), entry.name
         assert entry.source
         assert entry.cost
-    assert [entry.name for entry in list_retain_terms()] == ["nll", "kl", "hidden"]
+    assert [entry.name for entry in list_retain_terms()] == ["kl", "nll", "hidden"]
 
 
 def test_costs_follow_from_what_a_method_needs() -> None:

@@ -1,0 +1,53 @@
+"""Every setting: typed, bounded, described, with its default. The only place that knows a default."""
+
+from __future__ import annotations
+
+from concept_forget.config.data import (
+    CorpusSource,
+    DataConfig,
+    RowFile,
+)
+from concept_forget.config.models import (
+    GeneratorConfig,
+    ModelChoice,
+)
+from concept_forget.config.unlearn import (
+    METHOD_OPTIONS,
+    PROCEDURES,
+    AdapterName,
+    LoraConfig,
+    MethodName,
+    RetainName,
+    UnlearnConfig,
+)
+from concept_forget.config.verbs import (
+    ComposeConfig,
+    ExpandConfig,
+    MineConfig,
+    ProbeConfig,
+    ReportConfig,
+)
+from concept_forget.config.whole import (
+    Config,
+)
+
+__all__ = [
+    "METHOD_OPTIONS",
+    "PROCEDURES",
+    "AdapterName",
+    "ComposeConfig",
+    "Config",
+    "CorpusSource",
+    "DataConfig",
+    "ExpandConfig",
+    "GeneratorConfig",
+    "LoraConfig",
+    "MethodName",
+    "MineConfig",
+    "ModelChoice",
+    "ProbeConfig",
+    "ReportConfig",
+    "RetainName",
+    "RowFile",
+    "UnlearnConfig",
+]

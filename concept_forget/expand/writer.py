@@ -143,14 +143,16 @@ class Writer:
         schema: type[BaseModel] | None,
     ) -> list[Reply]:
         """A reply to each request; those that the budget has no room for get an empty one that says so."""
+        if not requests:
+            return []
         sampling = Sampling(
             temperature=0.0 if greedy else self._settings.temperature,
             max_new_tokens=min(longest, self._settings.max_new_tokens),
         )
-        account = self.ledger.step(step) if requests else None
+        account = self.ledger.step(step)
         replies: list[Reply] = []
         # What a request takes is known afterwards: what a round leaves of the budget, the next one uses.
-        while account is not None and len(replies) < len(requests):
+        while len(replies) < len(requests):
             rest = requests[len(replies) :]
             count = self.budget.fitting([reckon_tokens(request, sampling.max_new_tokens) for request in rest])
             if not count:

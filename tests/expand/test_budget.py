@@ -103,3 +103,10 @@ def test_every_reply_is_told_of_with_its_prompt() -> None:
     )  # fmt: skip
     writer.answer("answers", ["Where?", "Who?"])
     assert seen == ["ask", "ask"]
+
+
+def test_who_wants_nothing_asks_nothing() -> None:
+    engine, writer, _ = gather()
+    assert writer.gather("paraphrases", "paraphrases", []) == []
+    assert writer.answer("answers", []) == []
+    assert engine.calls == [10]

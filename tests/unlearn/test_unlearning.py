@@ -167,7 +167,9 @@ def test_a_run_ends_when_validation_gets_no_better(target: ModelSpec, tmp_path: 
 def test_a_run_that_diverges_keeps_the_last_good_step_or_says_what_to_change(target: ModelSpec, tmp_path: Path) -> None:
     wild = {"method": "grad_ascent", "retain": "none", "max_grad_norm": 1e30, "warmup_steps": 0, "learning_rate": 1.0}
     early = SETTINGS.model_copy(update={**wild, "eval_every": 200, "max_steps": 200})
-    with pytest.raises(StageError, match=r"diverged before there were weights worth keeping.*\n.*lower `unlearn.learning_rate`"):
+    with pytest.raises(
+        StageError, match=r"diverged before there were weights worth keeping.*\n.*lower `unlearn.learning_rate`"
+    ):
         run(target, tmp_path / "early", early)
     late = SETTINGS.model_copy(update={**wild, "eval_every": 1, "max_steps": 200, "stop": "steps"})
     result = run(target, tmp_path / "late", late)

@@ -73,6 +73,8 @@ class Fact:
     source: Source = "generated"
     parents: tuple[str, ...] = ()
     prompt_hash: str = ""
+    kept: bool = False  # of the concept itself, but in its kept scope: ``distance`` is then "near"
+    replacement: str = ""  # the new answer, where stale knowledge is to be replaced
 
     @staticmethod
     def make_id(subject: str, facet: str, answer: str) -> str:
@@ -84,8 +86,9 @@ class Fact:
 class Question:
     """A question whose answer shows that a fact is known.
 
-    ``family`` is the way of asking (``direct``, ``paraphrase``, ``reverse``, ``cloze``, ``choice``) and ``variant``
-    counts the wordings within it; ``form`` joins the two. ``text`` is what a user would type.
+    ``family`` is the way of asking (``direct``, ``paraphrase``, ``reverse``, ``cloze``, ``scenario``, ``two_hop``,
+    ``choice``) and ``variant`` counts the wordings within it; ``form`` joins the two. ``text`` is what a user would
+    type.
     """
 
     id: str
@@ -96,6 +99,7 @@ class Question:
     answer: str  # for ``reverse`` the subject, else the fact's answer
     options: tuple[str, ...] = ()  # for ``choice``: the options, the right one among them, in the order shown
     refusal: str = ""
+    counterfactual: str = ""
     source: Source = "generated"
     parents: tuple[str, ...] = ()
     prompt_hash: str = ""
@@ -109,6 +113,33 @@ class Question:
     def make_id(fact: str, family: str, text: str) -> str:
         """The id of a question about a fact."""
         return content_hash("question", fact, family, text)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Passage:
+    """A text that a generator wrote about a subject.
+
+    ``style`` says how it came about: the reader for whom it was written, or ``memory`` for what the target itself went
+    on to say after an ``opening``.
+    """
+
+    id: str
+    concept: str
+    subject: str
+    text: str
+    style: str
+    opening: str = ""
+    facts: tuple[str, ...] = ()  # Fact.id of each fact that it states
+    distance: Distance | None = None  # as in ``Fact``
+    kept: bool = False
+    source: Source = "generated"
+    parents: tuple[str, ...] = ()
+    prompt_hash: str = ""
+
+    @staticmethod
+    def make_id(subject: str, text: str) -> str:
+        """The id of a text about a subject."""
+        return content_hash("passage", subject, text)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -206,7 +237,7 @@ class ModelSpec:
     fingerprint: str = ""  # hash of the weights' files, or the resolved hub commit
 
 
-Record = Fact | Question | Snippet | Example | Attempt | Grade | ModelSpec
+Record = Fact | Question | Passage | Snippet | Example | Attempt | Grade | ModelSpec
 R = TypeVar("R", bound=Record)
 
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from concept_forget.concept import Concept
-from concept_forget.config import Config
+from concept_forget.config import Config, Origin
 from concept_forget.errors import ConfigError
 
 MAX_BYTES = 1_000_000
@@ -21,6 +21,7 @@ MAX_DEPTH = 20
 MAX_VALUES = 20_000
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}?")
 _VARIABLE = re.compile(r"vars\.[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)[:`]")
 _PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 KeyPath = tuple[str | int, ...]
@@ -48,9 +49,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         _apply_override(values, lines, override)
     values = _interpolate(values, lines, file)
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         raise _explain(error, values, lines, file) from error
+    return config.read_from(Origin(file, {_dotted(path): line for path, line in lines.items()}))
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
@@ -250,7 +252,7 @@ def _explain(
     """Turn pydantic's first error into one message with file, line, key and remedy."""
     first = error.errors()[0]
     path = _existing_path(first["loc"], values)
-    line = _line(path, lines)
+    line = _line(path or _named_path(first["msg"], lines), lines)
     problem, remedy = first["msg"].removeprefix("Value error, "), "see the comments of `concept-forget init`"
     if first["type"] == "extra_forbidden":
         key = str(path[-1])
@@ -272,6 +274,15 @@ def _explain(
     if more:
         problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"
     return ConfigError(problem, file=file, line=line, key=_dotted(path) or None, remedy=remedy)
+
+
+def _named_path(message: str, lines: Mapping[KeyPath, int]) -> KeyPath:
+    """The first key that a message about the whole config names and that stands in the file."""
+    for name in _KEY.findall(message):
+        path = tuple(name.split("."))
+        if path in lines:
+            return path
+    return ()
 
 
 def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -> KeyPath:

@@ -51,6 +51,11 @@ class UserError(ConceptForgetError):
         self.key = key
         super().__init__(self._message())
 
+    def stands_at(self, file: str | Path, line: int | None) -> None:
+        """Add the place in a file, where who raised it knew the key alone."""
+        self.file, self.line = str(file), line
+        self.args = (self._message(),)
+
     def _message(self) -> str:
         place = self.file or ""
         if self.line is not None:

@@ -89,14 +89,18 @@ def plan(config: Config, *, until: str = "report", models: RunModels | None = No
     models = models or RunModels(config)
     run = Run(config.output)
     steps: dict[str, Step] = {}
-    for stage in _stages_until(until):
-        if stage.verb == "unlearn" and config.unlearn.given is not None:
-            steps["unlearn"] = Step("unlearn", models.fingerprint("unlearned"), "given", None)
-            continue
-        fingerprint = _fingerprint(stage, config, models, steps)
-        folder = run.finished(stage.verb, fingerprint)
-        steps[stage.verb] = Step(stage.verb, fingerprint, "up to date" if folder else "to run", folder)
+    with config.naming_places():
+        for stage in _stages_until(until):
+            steps[stage.verb] = _step(stage, config, models, run, steps)
     return list(steps.values())
+
+
+def _step(stage: StageDefinition, config: Config, models: RunModels, run: Run, steps: Mapping[str, Step]) -> Step:
+    if stage.verb == "unlearn" and config.unlearn.given is not None:
+        return Step("unlearn", models.fingerprint("unlearned"), "given", None)
+    fingerprint = _fingerprint(stage, config, models, steps)
+    folder = run.finished(stage.verb, fingerprint)
+    return Step(stage.verb, fingerprint, "up to date" if folder else "to run", folder)
 
 
 def run(
@@ -121,9 +125,10 @@ def run(
     """
     for verb in force:
         _stages_until(verb)
+    check(config, until=until)
     models = RunModels(config, say)
     workspace = Run(config.output)
-    with workspace.lock():
+    with workspace.lock(), config.naming_places():
         kept = _kept_attempts(workspace) if regrade else {}
         done: dict[str, Step] = {}
         for step in plan(config, until=until, models=models):
@@ -144,6 +149,19 @@ def run(
         metrics=metrics,
         outcome=metrics["verdict"]["outcome"] if metrics else None,
     )
+
+
+def check(config: Config, *, until: str = "report") -> None:
+    """Refuse what each stage up to ``until`` can refuse before anything is taught, asked or written.
+
+    Raises:
+        UserError: What would stop the run later.
+    """
+    with config.naming_places():
+        for stage in _stages_until(until):
+            refuse = getattr(stage_module(stage.verb), "check", None)
+            if refuse is not None:
+                refuse(config)
 
 
 def _stages_until(verb: str) -> tuple[StageDefinition, ...]:

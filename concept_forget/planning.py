@@ -11,6 +11,7 @@ from rich.table import Table
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
+from concept_forget.pipeline import check as refuse_early
 from concept_forget.run_models import RunModels
 from concept_forget.workspace import Run, read_json
 
@@ -28,16 +29,18 @@ def check(config: Config) -> dict[str, Any]:
     """
     from concept_forget.engines.prompts import load_prompts
 
-    if config.generator.engine != "none" or config.compose.holdout:
-        load_prompts(config.generator.prompts)
-    models = RunModels(config)
-    ready = {role: models.is_ready(role) for role in models.roles}
-    steps = plan(config, models=models)
-    estimates = {
-        verb: module.estimate(config)
-        for verb in ("expand", "mine", "compose", "probe")
-        if hasattr(module := stage_module(verb), "estimate")
-    }
+    refuse_early(config)
+    with config.naming_places():
+        if config.compose.holdout:
+            load_prompts(config.generator.prompts)
+        models = RunModels(config)
+        ready = {role: models.is_ready(role) for role in models.roles}
+        steps = plan(config, models=models)
+        estimates = {
+            verb: module.estimate(config)
+            for verb in ("expand", "mine", "compose", "probe")
+            if hasattr(module := stage_module(verb), "estimate")
+        }
     return {
         "steps": steps,
         "models": ready,

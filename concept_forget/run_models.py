@@ -89,7 +89,8 @@ class RunModels:
         if role not in self._found:
             choice = self._choices[role]
             if choice.sandbox is None:
-                self._found[role] = resolve_model(choice, _KEYS[role])
+                key = _KEYS["base" if choice is self._choices["base"] else role]
+                self._found[role] = resolve_model(choice, key)
             else:
                 path = self._teach(role, choice)
                 self._found[role] = ModelSpec(

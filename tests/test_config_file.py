@@ -62,8 +62,8 @@ def test_several_concepts_are_read_in_order(tmp_path: Path) -> None:
         (GOOD + "output: ${vars.place}\n", 3, "output", "has no value"),
         ("concept: {name: A}\ntarget: {sandbox: {world: 0, teach: x}}\n", 2, "target.sandbox", "either"),
         ("concept: {name: A}\ntarget: {model: m, sandbox: {world: 0}}\n", 2, "target", "either"),
-        ("concept: {name: A}\nconcepts: [{name: B}]\ntarget: m\n", None, None, "not both"),
-        ("concepts: [{name: A}, {name: a}]\ntarget: m\n", None, None, "same name"),
+        ("concept: {name: A}\nconcepts: [{name: B}]\ntarget: m\n", 1, None, "not both"),
+        ("concepts: [{name: A}, {name: a}]\ntarget: m\n", 1, None, "same name"),
         (GOOD + "seed: 2024-01-01\n", 3, "seed", "valid integer"),
         (GOOD + "generator: {engine: transformers}\n", 3, "generator", "needs `model"),
         (GOOD + "generator: {engine: vllm}\n", 3, "generator", "needs `model"),
@@ -146,3 +146,27 @@ def test_aliases_cannot_blow_a_config_up(tmp_path: Path) -> None:
 def test_code_in_a_tag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(write(tmp_path, "concept: !!python/object/apply:os.getcwd []\ntarget: m\n"))
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("target.model", 2), ("probe.threshold", 4), ("probe.samples", 3), ("mine.top_k", None), ("", None)],
+)
+def test_an_error_that_knows_its_key_alone_gets_the_place(tmp_path: Path, key: str, line: int | None) -> None:
+    path = write(tmp_path, GOOD + "probe:\n  threshold: 0.1\n")
+    with pytest.raises(ConfigError) as caught, load_config(path).naming_places():
+        raise ConfigError("it cannot be", key=key)
+    assert (caught.value.file, caught.value.line) == ((str(path), line) if key else (None, None))
+    assert str(caught.value).startswith(f"{path}:{line}: {key}" if line else f"{path}: {key}" if key else "it cannot")
+
+
+def test_a_place_that_is_known_already_stays(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught, load_config(write(tmp_path, GOOD)).naming_places():
+        raise ConfigError("it cannot be", key="target", file="rows.jsonl", line=7)
+    assert (caught.value.file, caught.value.line) == ("rows.jsonl", 7)
+
+
+def test_a_key_from_a_set_has_no_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught, load_config(write(tmp_path, GOOD), ["target.model=n"]).naming_places():
+        raise ConfigError("it cannot be", key="target.model")
+    assert caught.value.line is None

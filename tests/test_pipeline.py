@@ -13,7 +13,7 @@ import yaml
 from datasets import load_dataset
 
 from concept_forget import load_config, plan, run
-from concept_forget.errors import ConfigError
+from concept_forget.errors import ConfigError, DataError, MissingExtraError
 from concept_forget.pipeline import RunResult
 from concept_forget.pipeline import run as run_pipeline
 from concept_forget.sandbox.world import build_world
@@ -167,6 +167,27 @@ def test_without_a_reference_the_floor_is_strangers(finished: RunResult, workpla
     assert tier["reference"] is None
     assert tier["floor"]["kind"] == "strangers"
     assert tier["floor"]["rate"] < tier["base"]["rate"] / 2
+
+
+def test_rows_that_cannot_be_used_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"question": "Who?"}\n', encoding="utf-8")
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"rows\.jsonl:1"):
+        run_pipeline(
+            load_config(write_config(tmp_path, data={"forget": str(tmp_path / "rows.jsonl")})), say=said.append
+        )
+    assert said == []
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_anything_is_taught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("concept_forget.engines.opening.engine_problem", lambda engine: f"{engine} is not installed")
+    generator = {"engine": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1", "prompts": "compact"}
+    with pytest.raises(MissingExtraError, match="openai is not installed") as caught:
+        run(load_config(write_config(tmp_path, generator=generator)))
+    assert caught.value.key == "generator.engine"
+    assert caught.value.file == str(tmp_path / "config.yaml")
 
 
 def test_an_unknown_stage_is_named(finished: RunResult, workplace: Path) -> None:

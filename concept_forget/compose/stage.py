@@ -48,6 +48,16 @@ def fingerprint_parts(config: Config) -> list[object]:
     ]
 
 
+def check(config: Config) -> None:
+    """Refuse rows of the user's that cannot be used, before anything is taught or asked.
+
+    Raises:
+        DataError: The row's file and line are named.
+    """
+    for section in ("forget", "retain", "collateral"):
+        read_rows(getattr(config.data, section), f"data.{section}")
+
+
 def estimate(config: Config) -> dict[str, int]:
     """How many facts the plan expects, in all and by tier, where the generator gives all that it is asked for.
 
@@ -59,8 +69,6 @@ def estimate(config: Config) -> dict[str, int]:
         facets = sum(len(concept.forget) or config.expand.facets for concept in config.concepts)
         generated = facets * config.expand.facts_per_facet
     given = sum(not row.text for row in read_rows(config.data.forget, "data.forget"))
-    for section in ("retain", "collateral"):
-        read_rows(getattr(config.data, section), f"data.{section}")
     counts = count_roles(generated + given, config.compose.holdout, config.compose.validation)
     tiers = {"new_form": counts["trained"]} if config.compose.holdout else {"trained_form": counts["trained"]}
     probed = counts["trained"] + counts["new_fact"]

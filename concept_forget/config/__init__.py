@@ -29,6 +29,7 @@ from concept_forget.config.verbs import (
 )
 from concept_forget.config.whole import (
     Config,
+    Origin,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "MethodName",
     "MineConfig",
     "ModelChoice",
+    "Origin",
     "ProbeConfig",
     "ReportConfig",
     "RetainName",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from concept_forget.concept import Concept
 from concept_forget.config.data import CorpusField, DataConfig
@@ -13,10 +16,29 @@ from concept_forget.config.models import GeneratorConfig, ModelField
 from concept_forget.config.section import Section
 from concept_forget.config.unlearn import UnlearnConfig
 from concept_forget.config.verbs import ComposeConfig, ExpandConfig, MineConfig, ProbeConfig, ReportConfig
+from concept_forget.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The file that a config was read from, and the line of each key that stands in it."""
+
+    file: Path
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def line(self, key: str) -> int | None:
+        """The line of a dotted key, or of the nearest section around it; None where neither stands in the file."""
+        while key:
+            if key in self.lines:
+                return self.lines[key] or None
+            key = key.rpartition(".")[0]
+        return None
 
 
 class Config(Section):
     """A whole run, as one file describes it."""
+
+    _origin: Origin | None = PrivateAttr(None)
 
     vars: dict[str, str | int | float | bool | None] = Field({}, description="Values used as ${vars.name}.")
     concepts: tuple[Concept, ...] = Field(min_length=1, description="What to forget; `concept:` for a single one.")
@@ -51,7 +73,7 @@ class Config(Section):
         names = [concept.name.casefold() for concept in self.concepts]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two concepts have the same name: {', '.join(twice)}")
+            raise ValueError(f"two of `concepts` have the same name: {', '.join(twice)}")
         if self.generator.engine == "none" and not self.data.forget and not self.corpus:
             raise ValueError("`generator: {engine: none}` needs rows in `data.forget` or a `corpus`")
         if any(source.sandbox for source in self.corpus) and self.target.sandbox is None:
@@ -59,6 +81,21 @@ class Config(Section):
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
+        return self
+
+    @contextlib.contextmanager
+    def naming_places(self) -> Iterator[None]:
+        """Add file and line to an error within that names a key of this config and no file."""
+        try:
+            yield
+        except UserError as error:
+            if self._origin is not None and error.key and error.file is None:
+                error.stands_at(self._origin.file, self._origin.line(error.key))
+            raise
+
+    def read_from(self, origin: Origin) -> Config:
+        """This config, which from now on knows where it was read."""
+        self._origin = origin
         return self
 
     def concept(self, name: str) -> Concept:

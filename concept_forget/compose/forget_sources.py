@@ -31,8 +31,8 @@ CountTokens = Callable[[Sequence[Example]], dict[str, int]]
 class Taught:
     """A row from elsewhere: a question about a concept with its reply, or a text where there is no question.
 
-    ``parent`` is where it stands or what it was made from; ``chat`` the messages that put the question, where it brought
-    its own.
+    ``parent`` is where it stands or what it was made from; ``chat`` holds the messages that put the question, where it
+    brought its own.
     """
 
     concept: str

@@ -122,8 +122,8 @@ class Composer:
         shares = self._share()
         asked = {"forget": forget, "validation": validation, "probe": probe}
         collateral, kept, retain = self._rows_that_stay(shares, asked)
-        ground = self._ground(roles, withheld, [*collateral, *kept, *retain])
-        chosen = source.choose(forget, ground) if source else None
+        stays = [*collateral, *kept, *retain]
+        chosen = source.choose(forget, self._ground(roles, withheld, stays)) if source else None
         return Sets(
             rows={
                 "forget": chosen.rows if chosen else forget,

@@ -66,7 +66,7 @@ def estimate(config: Config) -> dict[str, int]:
         facets = sum(len(concept.forget) or config.expand.facets for concept in config.concepts)
         generated = facets * config.expand.facts_per_facet
     given = sum(not row.text for row in read_rows(config.data.forget, "data.forget"))
-    for section in ("retain", "collateral"):
+    for section in ("retain", "collateral", "oracle"):
         read_rows(getattr(config.data, section), f"data.{section}")
     counts = count_roles(generated + given, config.compose.holdout, config.compose.validation)
     tiers = {"new_form": counts["trained"]} if config.compose.holdout else {"trained_form": counts["trained"]}

@@ -17,7 +17,9 @@ from concept_forget.measures.pooling import (
 from concept_forget.measures.statistics import residual
 
 
-def rates(world: str, unlearned: list[float], floor: list[float], base: list[float]) -> dict[tuple[str, ...], FactRates]:
+def rates(
+    world: str, unlearned: list[float], floor: list[float], base: list[float]
+) -> dict[tuple[str, ...], FactRates]:
     triples = zip(unlearned, floor, base, strict=True)
     return {(world, f"fact {number:03}"): FactRates(*triple) for number, triple in enumerate(triples)}
 
@@ -57,9 +59,10 @@ def test_a_fact_counts_once_however_many_attacks_ask_it() -> None:
 
 
 def test_what_is_kept_is_a_ratio_over_facts() -> None:
-    pooled = pool_kept({**rates("a", [1, 1, 0], [0] * 3, [1, 1, 1]), **rates("b", [1, 0], [0] * 2, [1, 0])})
+    many = rates("a", [1, 1, 0] * 10, [0] * 30, [1, 1, 1] * 10)
+    pooled = pool_kept({**many, **rates("b", [1, 0], [0] * 2, [1, 0])})
     assert pooled is not None
-    assert pooled.over_facts.value == pytest.approx(3 / 4)
+    assert pooled.over_facts.value == pytest.approx(21 / 31)
     assert pooled.worlds == (pytest.approx(2 / 3),)  # one fact of world b shows nothing about a ratio
     assert pool_kept(rates("a", [0.0], [0.0], [0.0])) is None
 

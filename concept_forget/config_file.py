@@ -271,7 +271,7 @@ def _explain(
         found = first["input"]
         if not isinstance(found, (dict, list, tuple, BaseModel)):
             problem += f"; found {found!r}"
-        remedy = _bounds(path) or ("[key]" in first["loc"] and _bounds(path[:-1])) or remedy
+        remedy = _bounds(path[:-1] if "[key]" in first["loc"] else path) or remedy
     more = error.error_count() - 1
     if more:
         problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"

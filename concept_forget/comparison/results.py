@@ -103,7 +103,7 @@ def _arm(
         worlds=tuple(run.found.repetition for run in runs),
         tiers=tiers,
         kept={
-            distance: pool_kept(_pool(runs, lambda run, distance=distance: run.kept.get(distance, {})))
+            distance: pool_kept(_pool(runs, [run.kept.get(distance, {}) for run in runs]))
             for distance in DISTANCES
             if any(distance in run.kept for run in runs)
         },
@@ -133,14 +133,16 @@ def _tier(runs: Sequence[FinishedRun], tier: str) -> TierOfArm:
 
 def _by_attack(runs: Sequence[FinishedRun], tier: str) -> list[dict[Key, FactRates]]:
     names = dict.fromkeys(attack for run in runs for attack in run.rates.get(tier, {}))
-    return [_pool(runs, lambda run, attack=attack: run.rates.get(tier, {}).get(attack, {})) for attack in names]
+    return [_pool(runs, [run.rates.get(tier, {}).get(attack, {}) for run in runs]) for attack in names]
 
 
-def _pool(
-    runs: Sequence[FinishedRun], rates_of: Callable[[FinishedRun], Mapping[str, FactRates]]
-) -> dict[Key, FactRates]:
+def _pool(runs: Sequence[FinishedRun], rates: Sequence[Mapping[str, FactRates]]) -> dict[Key, FactRates]:
     """The facts of all runs together; a fact is told by its run as well, since worlds may share facts' names."""
-    return {(run.found.repetition, fact): rates for run in runs for fact, rates in rates_of(run).items()}
+    return {
+        (run.found.repetition, fact): found
+        for run, of_run in zip(runs, rates, strict=True)
+        for fact, found in of_run.items()
+    }
 
 
 def _fluency(run: FinishedRun) -> float | None:

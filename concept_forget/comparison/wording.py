@@ -58,6 +58,7 @@ def gap_lines(arms: Sequence[ArmResult], gap: tuple[str, str] | None) -> Iterato
     placed = next((arm.gap for arm in arms if arm.gap is not None), None)
     if gap is None or placed is None:
         return
-    yield f"{gap[0]} leaves {placed.size:+.2f} more residual knowledge than {gap[1]}"
+    more = "more" if placed.size >= 0 else "less"
+    yield f"{gap[0]} leaves {abs(placed.size):.2f} {more} residual knowledge than {gap[1]}"
     if placed.closed is None:
         yield "which is not clearly more than nothing over these facts: no share of it can be said to be closed"

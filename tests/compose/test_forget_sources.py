@@ -12,25 +12,37 @@ from concept_forget.errors import StageError
 from concept_forget.records import Example, ModelSpec
 from concept_forget.sandbox.originals import world_rows_jsonl
 from concept_forget.sandbox.world import World
-from concept_forget.workspace import StageContext, read_records, write_text
+from concept_forget.workspace import Costs, StageContext, read_records, write_text
 
 ContextOf = Callable[..., StageContext]
 Made = Callable[..., tuple[dict[str, bytes], list[Example], Any]]
 
 
-@pytest.fixture
-def made(kit: Any, context_of: ContextOf, nano_world: World, nano_model: Path, tmp_path: Path) -> Made:
-    """Composes the nano world with some settings: the bytes of every set, the forget rows, the summary."""
+@pytest.fixture(scope="module")
+def made(kit: Any, nano_world: World, nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Composes the nano world with some settings, once each: the bytes of every set, the forget rows, the summary."""
+    known: dict[str, tuple[dict[str, bytes], list[Example], Any]] = {}
+    inputs = kit.write_about(nano_world).save(tmp_path_factory.mktemp("written"))
+    inputs["oracle"] = tmp_path_factory.mktemp("originals")
+    target = {"sandbox": {"world": 0, "size": "nano"}}
+    concepts = kit.world_config(nano_world).concepts
+    write_text(inputs["oracle"] / "rows.jsonl", world_rows_jsonl(0, concepts, size="nano"))
 
-    def make(name: str, **settings: Any) -> tuple[dict[str, bytes], list[Example], Any]:
-        config = kit.world_config(nano_world, compose=settings)
-        base = ModelSpec(path=str(nano_model), fingerprint="nano")
-        context = context_of(config, kit.write_about(nano_world), name, base=base)
-        write_text(tmp_path / "originals" / "rows.jsonl", world_rows_jsonl(0, config.concepts, size="nano"))
-        context.inputs["oracle"] = tmp_path / "originals"  # type: ignore[index]  # a dict here
-        summary = stage.run(context)
-        sets = {split: (context.folder / f"{split}.jsonl").read_bytes() for split in SPLITS}
-        return sets, read_records(Example, context.folder / "forget.jsonl"), summary
+    def make(**settings: Any) -> tuple[dict[str, bytes], list[Example], Any]:
+        if str(settings) not in known:
+            folder = tmp_path_factory.mktemp("composed")
+            context = StageContext(
+                config=kit.world_config(nano_world, target=target, compose=settings),
+                folder=folder,
+                inputs=inputs,
+                models={"base": ModelSpec(path=str(nano_model), fingerprint="nano")},
+                cache=folder / "replies.sqlite",
+                costs=Costs(),
+            )
+            summary = stage.run(context)
+            sets = {split: (folder / f"{split}.jsonl").read_bytes() for split in SPLITS}
+            known[str(settings)] = sets, read_records(Example, folder / "forget.jsonl"), summary
+        return known[str(settings)]
 
     return make
 
@@ -45,12 +57,12 @@ SOURCES: dict[str, dict[str, Any]] = {
 
 
 def test_whatever_the_forget_set_is_made_of_all_other_sets_are_the_same_bytes(made: Made) -> None:
-    default, rows, summary = made("default")
+    default, rows, summary = made()
     assert "forget_set" not in summary
     assert {row.source for row in rows} == {"generated", "mined"}
     seen = {default["forget"]}
     for name, settings in SOURCES.items():
-        sets, chosen, told = made(name, **settings)
+        sets, chosen, told = made(**settings)
         assert {split: sets[split] for split in SPLITS if split != "forget"} == {
             split: default[split] for split in SPLITS if split != "forget"
         }, name
@@ -62,16 +74,16 @@ def test_whatever_the_forget_set_is_made_of_all_other_sets_are_the_same_bytes(ma
 
 
 def test_rows_of_one_source_are_those_that_have_it_anyway(made: Made) -> None:
-    _, everything, _ = made("default")
+    _, everything, _ = made()
     for source in ("generated", "mined"):
-        _, rows, _ = made(source, forget_from=[source])
+        _, rows, _ = made(forget_from=[source])
         assert rows == [row for row in everything if row.source == source]
-    _, both, _ = made("both", forget_from=["mined", "generated"])
+    _, both, _ = made(forget_from=["mined", "generated"])
     assert both == everything
 
 
 def test_the_oracle_holds_what_was_taught_but_for_what_is_held_out(made: Made, nano_world: World) -> None:
-    _, rows, summary = made("oracle", forget_from="oracle")
+    _, rows, summary = made(forget_from="oracle")
     taught = {
         fact.fill(wording)
         for fact in nano_world.facts
@@ -87,7 +99,7 @@ def test_the_oracle_holds_what_was_taught_but_for_what_is_held_out(made: Made, n
 
 
 def test_templates_need_the_name_alone_and_are_answered_by_the_target(made: Made, nano_world: World) -> None:
-    _, rows, summary = made("templates", forget_from="templates")
+    _, rows, summary = made(forget_from="templates")
     questions = {row.prompt[-1]["content"].replace(row.concept, "X") for row in rows}
     assert questions <= {line.replace("{{ name }}", "X") for line in template_lines()}
     assert {row.concept for row in rows} == set(nano_world.concepts)
@@ -105,7 +117,7 @@ def test_a_budget_is_kept_stated_and_counted_in_the_targets_tokens(made: Made, n
     from concept_forget.models import load_tokenizer
     from concept_forget.training.batches import encode_examples
 
-    _, rows, summary = made("budget", forget_tokens=300)
+    _, rows, summary = made(forget_tokens=300)
     tokenizer = load_tokenizer(ModelSpec(path=str(nano_model)))
     tokens = sum(len(row.tokens) for row in encode_examples(rows, tokenizer, 10_000).rows)
     told = summary["forget_set"]
@@ -117,9 +129,9 @@ def test_a_budget_is_kept_stated_and_counted_in_the_targets_tokens(made: Made, n
 
 def test_what_cannot_be_made_is_an_error_with_a_remedy(made: Made) -> None:
     with pytest.raises(StageError, match="take another source"):
-        made("user", forget_from=["user"])
+        made(forget_from=["user"])
     with pytest.raises(StageError, match=r"forget_tokens: 1.*\n.*allow more"):
-        made("tiny", forget_tokens=1)
+        made(forget_tokens=1)
 
 
 def test_a_forget_row_whose_words_are_kept_gives_way(kit: Any, context_of: ContextOf, tmp_path: Path) -> None:

@@ -30,11 +30,11 @@ def write_config(folder: Path, **changes: Any) -> Path:
         "reference": {"sandbox": {"world": 0, "size": "nano"}},
         "generator": {"engine": "target", "prompts": "compact", "max_new_tokens": 48},
         "corpus": [{"sandbox": True}],
-        "expand": {"facets": 3, "paraphrases": 2, "neighbours": {"near": 6, "middle": 2, "far": 1}},
+        "expand": {"paraphrases": 3, "neighbours": {"near": 8, "middle": 4, "far": 3}},
         "compose": {
-            "collateral": {"near": 2, "middle": 1, "far": 0}, "validation_neighbours": 1, "forget_tokens": 150,
+            "collateral": {"near": 2, "middle": 2, "far": 1}, "validation_neighbours": 2, "forget_tokens": 150,
         },
-        "unlearn": {"learning_rate": 1e-3, "max_steps": 8, "eval_every": 8, "batch_size": 8, "retain_weight": 2},
+        "unlearn": {"learning_rate": 5e-4, "max_steps": 10, "eval_every": 10, "retain_weight": 2},
         "probe": {"attacks": ["direct", "cloze"]},
         "compare": {
             "worlds": [0],
@@ -45,7 +45,7 @@ def write_config(folder: Path, **changes: Any) -> Path:
         **changes,
     }  # fmt: skip
     path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concept_forget.api import (
+    compare,
     compose,
     expand,
     load_config,
@@ -25,6 +26,7 @@ __all__ = [
     "RunResult",
     "Step",
     "UserError",
+    "compare",
     "compose",
     "expand",
     "load_config",

@@ -7,12 +7,17 @@ print(result.metrics["verdict"])
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from concept_forget.config import Config
 from concept_forget.config_file import load_config
 from concept_forget.pipeline import RunResult, Say, plan
 from concept_forget.pipeline import run as _run
 
-__all__ = ["compose", "expand", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
+if TYPE_CHECKING:
+    from concept_forget.comparison.running import Comparison
+
+__all__ = ["compare", "compose", "expand", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
 
 
 def _silent(line: str) -> None:
@@ -33,6 +38,22 @@ def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), s
         ConceptForgetError: A stage that could not do its work.
     """
     return _run(config, until=until, force=force, say=say)
+
+
+def compare(config: Config, *, say: Say = _silent) -> Comparison:
+    """Run what is not up to date of every arm of a config with a section ``compare``, and compare the arms.
+
+    Args:
+        config: From ``load_config``, or built in Python.
+        say: Called with a line of text for every stage.
+
+    Raises:
+        UserError: The user's mistake, with its remedy.
+        ConceptForgetError: A stage that could not do its work.
+    """
+    from concept_forget.comparison.running import run_comparison
+
+    return run_comparison(config, say=say)
 
 
 def expand(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:

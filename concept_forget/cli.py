@@ -17,6 +17,7 @@ import typer
 from concept_forget.errors import ConceptForgetError
 
 if TYPE_CHECKING:
+    from concept_forget.comparison.running import Comparison
     from concept_forget.config import Config
     from concept_forget.pipeline import RunResult
 
@@ -90,9 +91,15 @@ def init(
 @app.command()
 def validate(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check everything that can be checked without running, and print the plan."""
+    loaded = _load(config, overrides)
+    if loaded.compare is not None:
+        from concept_forget.comparison.planning import print_comparison_plan
+
+        print_comparison_plan(loaded)
+        return
     from concept_forget.planning import print_plan
 
-    print_plan(_load(config, overrides))
+    print_plan(loaded)
 
 
 @app.command()
@@ -106,10 +113,14 @@ def run(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Run all stages that are not up to date."""
+    """Run all stages that are not up to date; of a config with `compare:`, those of all its arms."""
     from concept_forget import pipeline
 
-    result = pipeline.run(_load(config, overrides), until=until, force=force or (), say=_say)
+    loaded = _load(config, overrides)
+    if loaded.compare is not None:
+        _run_comparison(loaded, plain=until == "report" and not force and not gate)
+        return
+    result = pipeline.run(loaded, until=until, force=force or (), say=_say)
     _show_result(result)
     if gate and result.outcome != "passed":
         raise typer.Exit(1)
@@ -162,6 +173,23 @@ def show(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's
     from concept_forget.planning import print_run
 
     print_run(run_folder)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of comparisons.")],
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the page with the chart there.", show_default=False)
+    ] = None,
+) -> None:
+    """Print finished runs side by side; runs that differ in their world alone are one arm."""
+    from concept_forget.comparison.running import compare_finished, write_page
+
+    found = compare_finished(runs)
+    _show_comparison(found)
+    if page is not None:
+        write_page(page, ", ".join(run.name for run in runs), found)
+        _say(f"page     {page}")
 
 
 @app.command()
@@ -220,6 +248,28 @@ def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *
 
     result = pipeline.run(_load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=_say)
     _show_result(result)
+
+
+def _run_comparison(config: Config, *, plain: bool) -> None:
+    from concept_forget.comparison.running import PAGE, run_comparison
+    from concept_forget.errors import ConfigError
+
+    if not plain:
+        raise ConfigError(
+            "--until, --force and --gate are for a single run, and this config compares several",
+            key="compare",
+            remedy="leave them out",
+        )
+    _show_comparison(run_comparison(config, say=_say))
+    _say(f"page     {config.output / PAGE}")
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    from concept_forget.comparison.table import print_comparison
+
+    print_comparison(comparison.arms, comparison.gap)
+    for run in comparison.unfinished:
+        _say(f"missing  {run.arm} · {run.repetition} is not finished")
 
 
 def _show_result(result: RunResult) -> None:

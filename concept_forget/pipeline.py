@@ -76,20 +76,29 @@ class RunResult:
     outcome: str | None
 
 
-def plan(config: Config, *, until: str = "report", models: RunModels | None = None) -> list[Step]:
+def plan(
+    config: Config, *, until: str = "report", models: RunModels | None = None, store: Path | None = None
+) -> list[Step]:
     """The stages of a run up to ``until``, each with its fingerprint and whether it has to run.
 
     Nothing is taught, asked or written.
 
+    Args:
+        config: The whole config.
+        until: The last stage.
+        models: The models of the run, where they are known already.
+        store: Where finished stages are kept; None: beside the run.
+
     Raises:
-        ConfigError: ``until`` is no stage.
+        ConfigError: ``until`` is no stage, or the config compares several runs.
         ModelError: A model is absent.
         DataError: A file of rows is absent or cannot be read.
     """
     models = models or RunModels(config)
-    run = Run(config.output)
+    run = Run(config.output, store)
     steps: dict[str, Step] = {}
     with config.naming_places():
+        _require_one_run(config)
         for stage in _stages_until(until):
             steps[stage.verb] = _step(stage, config, models, run, steps)
     return list(steps.values())
@@ -110,6 +119,7 @@ def run(
     force: Collection[str] = (),
     regrade: bool = False,
     say: Say = lambda line: None,
+    store: Path | None = None,
 ) -> RunResult:
     """Run every stage up to ``until`` that is not up to date.
 
@@ -119,19 +129,21 @@ def run(
         force: Stages that run again though they are up to date.
         regrade: Grade the attempts of the last probe again; ask nothing.
         say: Called with a line of text for every stage.
+        store: Where finished stages are kept; None: beside the run.
 
     Raises:
+        ConfigError: The config compares several runs, or a stage is named that does not exist.
         ConceptForgetError: Whatever a stage could not do; see ``concept_forget.errors`` for the tree.
     """
     for verb in force:
         _stages_until(verb)
     check(config, until=until)
     models = RunModels(config, say)
-    workspace = Run(config.output)
+    workspace = Run(config.output, store)
     with workspace.lock(), config.naming_places():
         kept = _kept_attempts(workspace) if regrade else {}
         done: dict[str, Step] = {}
-        for step in plan(config, until=until, models=models):
+        for step in plan(config, until=until, models=models, store=store):
             again = step.verb in force or (regrade and step.verb == "probe")
             if step.state == "to run" or (again and step.state != "given"):
                 if again:
@@ -158,10 +170,20 @@ def check(config: Config, *, until: str = "report") -> None:
         UserError: What would stop the run later.
     """
     with config.naming_places():
+        _require_one_run(config)
         for stage in _stages_until(until):
             refuse = getattr(stage_module(stage.verb), "check", None)
             if refuse is not None:
                 refuse(config)
+
+
+def _require_one_run(config: Config) -> None:
+    if config.compare is not None:
+        raise ConfigError(
+            f"this config compares {len(config.compare.arms)} arms: it is several runs, not one",
+            key="compare",
+            remedy="use `concept-forget run CONFIG`, or `compare(config)` in Python",
+        )
 
 
 def _stages_until(verb: str) -> tuple[StageDefinition, ...]:
@@ -219,6 +241,8 @@ def _run_stage(
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
         inputs["sandbox"] = _documents(config, models, workspace)
+    if stage.verb == "compose" and config.compose.forget_from == "oracle" and not config.data.oracle:
+        inputs["oracle"] = _originals(config, models, workspace)
     say(f"{step.verb:<8} …")
     with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
         context = StageContext(
@@ -270,6 +294,21 @@ def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
             write_text(path, sandbox.teach.read_text(encoding="utf-8"))
         else:
             write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
+    return folder
+
+
+def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The rows about the concepts that the sandbox target was taught, as rows on disk."""
+    from concept_forget.sandbox import originals
+
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is not None:
+        rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
+    else:
+        rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
+    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
+    write_text(folder / "rows.jsonl", rows)
     return folder
 
 

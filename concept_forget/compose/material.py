@@ -134,7 +134,7 @@ def _is_concept(name: str, concepts: Sequence[Concept]) -> bool:
 
 
 def _take_forget_row(material: Material, row: UserRow, config: Config) -> None:
-    concept = _concept_of(row, config)
+    concept = concept_of(row, config)
     if row.text:
         material.passages.append(_passage(row, concept.name, row.subject or concept.name))
         return
@@ -144,7 +144,7 @@ def _take_forget_row(material: Material, row: UserRow, config: Config) -> None:
     _take_questions(material, fact, row)
 
 
-def _concept_of(row: UserRow, config: Config) -> Concept:
+def concept_of(row: UserRow, config: Config) -> Concept:
     """The concept a row belongs to: the one it names as its own, the only one there is, or the only one mentioned."""
     if row.concept is not None:
         for concept in config.concepts:

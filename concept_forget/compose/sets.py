@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from concept_forget.compose.alternatives import Alternatives
 from concept_forget.compose.clozes import derive_cloze, make_cloze
 from concept_forget.compose.entities import Shares, share_entities
+from concept_forget.compose.forget_sources import ForgetSet, ForgetSource, Ground
 from concept_forget.compose.forms import Allotment, allot, keep_apart
 from concept_forget.compose.material import Entity, Material, Passage
 from concept_forget.compose.mined import (
@@ -46,6 +47,7 @@ class Sets:
     unfiltered: list[Example]  # the probe before the knowledge filter
     untrained: list[Fact]  # facts meant to be trained on for which no row was left
     rejections: Rejections
+    chosen: ForgetSet | None = None  # where the forget set is not made of all rows there are
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,11 +88,12 @@ class Composer:
         self._facts = {fact.id: fact for fact in (*material.facts, *others)}
         self._statements = Statements(material.facts, self._concepts)
 
-    def compose(self, find_known: FindKnown | None) -> Sets:
+    def compose(self, find_known: FindKnown | None, source: ForgetSource | None = None) -> Sets:
         """Make the sets.
 
         Args:
             find_known: Finds out which facts the base model knows; None: the probe is not filtered.
+            source: Chooses another forget set when all else is made; None: it is made of all rows there are.
 
         Raises:
             StageError: There is no fact, or nothing to train on, or nothing to ask.
@@ -119,9 +122,11 @@ class Composer:
         shares = self._share()
         asked = {"forget": forget, "validation": validation, "probe": probe}
         collateral, kept, retain = self._rows_that_stay(shares, asked)
+        stays = [*collateral, *kept, *retain]
+        chosen = source.choose(forget, self._ground(roles, withheld, stays)) if source else None
         return Sets(
             rows={
-                "forget": forget,
+                "forget": chosen.rows if chosen else forget,
                 "retain": retain,
                 "validation": [*validation, *kept],
                 "probe": filtered,
@@ -139,6 +144,21 @@ class Composer:
             known=known,
             unfiltered=probe,
             untrained=[fact for fact in self._material.facts if fact.id in untrained],
+            rejections=self._rejections,
+            chosen=chosen,
+        )
+
+    def _ground(self, roles: Mapping[str, Role], withheld: Withheld, stays: Sequence[Example]) -> Ground:
+        """What a forget set from elsewhere has to fit."""
+        trained = [fact for fact in self._material.facts if roles[fact.id] == "trained"]
+        held = [fact for fact in self._material.facts if roles[fact.id] != "trained"]
+        return Ground(
+            concepts=self._concepts,
+            trained=Statements(trained, self._concepts),
+            held=Statements(held, self._concepts),
+            withheld=withheld,
+            stays=tuple(stays),
+            maker=self._maker,
             rejections=self._rejections,
         )
 

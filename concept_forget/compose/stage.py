@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from concept_forget.compose.card import describe_model, write_card
 from concept_forget.compose.dataset import SPLITS, write_dataset
+from concept_forget.compose.forget_sources import ForgetSource, Taught
 from concept_forget.compose.forms import allot
 from concept_forget.compose.material import gather
+from concept_forget.compose.oracle import read_oracle
 from concept_forget.compose.proof import prove_walls
 from concept_forget.compose.rejections import Rejections
 from concept_forget.compose.sets import Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
+from concept_forget.compose.templates import ask_by_name, load_templates
 from concept_forget.compose.user_rows import hash_files, read_rows
 from concept_forget.config import Config
-from concept_forget.engines.prompts import load_prompts
+from concept_forget.engines.prompts import PromptSet, load_prompts
+from concept_forget.engines.protocol import Engine
 from concept_forget.records import Example, Question, Snippet
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
 
@@ -45,6 +51,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         [describe_model(config.target), describe_model(config.generator), config.generator.prompts],
         len(config.corpus),
         list(config.gate_tiers),
+        load_templates().hash if settings.forget_from == "templates" else None,
     ]
 
 
@@ -54,7 +61,7 @@ def check(config: Config) -> None:
     Raises:
         DataError: The row's file and line are named.
     """
-    for section in ("forget", "retain", "collateral"):
+    for section in ("forget", "retain", "collateral", "oracle"):
         read_rows(getattr(config.data, section), f"data.{section}")
 
 
@@ -97,8 +104,11 @@ def run(context: StageContext) -> dict[str, object]:
     config = context.config
     rejections = Rejections()
     material = gather(config, context.inputs.get("expand"), rejections)
-    composer = Composer(config, material, _snippets(context), load_prompts(config.generator.prompts), rejections)
-    sets = composer.compose(_ask_base(context) if config.compose.knowledge_filter else None)
+    prompts = load_prompts(config.generator.prompts)
+    composer = Composer(config, material, _snippets(context), prompts, rejections)
+    sets = composer.compose(
+        _ask_base(context) if config.compose.knowledge_filter else None, _forget_source(context, prompts)
+    )
     for split in SPLITS:
         write_records(context.folder / f"{split}.jsonl", sets.rows[split])
     written = {split: read_records(Example, context.folder / f"{split}.jsonl") for split in SPLITS}
@@ -116,18 +126,50 @@ def _snippets(context: StageContext) -> list[Snippet]:
     return [s for s in read_records(Snippet, path) if s.concept in names] if path.is_file() else []
 
 
+def _forget_source(context: StageContext, prompts: PromptSet) -> ForgetSource | None:
+    """What chooses the forget set, where it is not made of all rows there are."""
+    config = context.config
+    settings = config.compose
+    if settings.forgets_everything:
+        return None
+    taught: list[Taught] = []
+    if settings.forget_from == "oracle":
+        taught = read_oracle(config, context.inputs.get("oracle"))
+    elif settings.forget_from == "templates":
+        with _open_base(context) as engine:
+            taught = ask_by_name(engine, config.concepts, prompts, config.probe.max_new_tokens)
+    return ForgetSource(settings, config.seed, taught, partial(_count_tokens, context))
+
+
+def _count_tokens(context: StageContext, rows: Sequence[Example]) -> dict[str, int]:
+    """Tokens of each whole row, prompt and reply laid out as for training, by id; 0 where there is none to train on."""
+    from concept_forget.models import load_tokenizer
+    from concept_forget.training.batches import encode_examples
+
+    encoded = encode_examples(rows, load_tokenizer(context.models["base"]), sys.maxsize)
+    return {**{row.id: 0 for row in rows}, **{row.id: len(row.tokens) for row in encoded.rows}}
+
+
+def _open_base(context: StageContext) -> contextlib.closing[Engine]:
+    from concept_forget.engines.opening import open_engine
+
+    opened = open_engine(
+        context.models["base"],
+        cache=context.cache,
+        costs=context.costs,
+        batch_tokens=context.config.probe.batch_tokens,
+    )
+    return contextlib.closing(opened)
+
+
 def _ask_base(context: StageContext) -> FindKnown:
     def find(checks: Mapping[str, Sequence[Example]]) -> dict[str, bool]:
         from concept_forget.compose.knowledge import find_known
-        from concept_forget.engines.opening import open_engine
 
         if not any(checks.values()):
             return {}
         probe = context.config.probe
-        opened = open_engine(
-            context.models["base"], cache=context.cache, costs=context.costs, batch_tokens=probe.batch_tokens
-        )
-        with contextlib.closing(opened) as engine:
+        with _open_base(context) as engine:
             return find_known(engine, checks, probe.grader, probe.max_new_tokens)
 
     return find

@@ -8,6 +8,7 @@ from typing import Any
 
 from concept_forget.compose.dataset import SPLITS
 from concept_forget.compose.entities import DISTANCES
+from concept_forget.compose.forget_sources import ForgetSet
 from concept_forget.compose.rows import row_text
 from concept_forget.compose.sets import Sets
 from concept_forget.compose.wording import holds_any
@@ -29,12 +30,18 @@ def summarise(sets: Sets, config: Config, walls: Mapping[str, object]) -> dict[s
     return {
         "facts": _count_facts(sets),
         "rows": {split: _count_rows(sets.rows[split]) for split in SPLITS},
+        **({"forget_set": _describe_choice(sets.chosen, config)} if sets.chosen else {}),
         "tiers": tiers,
         "knowledge": _count_known(sets, config),
         "entities": _count_entities(sets, config),
         "walls": walls,
         "rejected": sets.rejections.summary(),
-        "notes": [*_entity_notes(sets, config), *_tier_notes(tiers, config), *_untrained_notes(sets)],
+        "notes": [
+            *_entity_notes(sets, config),
+            *_tier_notes(tiers, config),
+            *_untrained_notes(sets),
+            *_choice_notes(sets),
+        ],
     }
 
 
@@ -179,4 +186,27 @@ def _untrained_notes(sets: Sets) -> list[str]:
     return [
         f"{len(sets.untrained)} facts were meant to be trained on, but no row of theirs was left; "
         "they are neither trained on nor asked for"
+    ]
+
+
+def _describe_choice(chosen: ForgetSet, config: Config) -> dict[str, object]:
+    return {
+        "from": config.compose.forget_from,
+        "token_budget": config.compose.forget_tokens,
+        "tokens": chosen.tokens,
+        "rows": len(chosen.rows),
+        "available_tokens": chosen.available_tokens,
+        "available_rows": chosen.available_rows,
+        "facts_with_a_row": chosen.facts,
+    }
+
+
+def _choice_notes(sets: Sets) -> list[str]:
+    """What the tier new_form means where some facts of it have no row."""
+    if sets.chosen is None:
+        return []
+    trained = sum(role == "trained" for role in sets.division.roles.values()) - len(sets.untrained)
+    return [
+        "the forget set was chosen after all others were made, which are the same whatever it holds; "
+        f"of {trained} facts in the tier new_form, {sets.chosen.facts} are stated or asked by a row of it"
     ]

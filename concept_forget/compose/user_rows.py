@@ -97,7 +97,7 @@ def hash_files(config: Config) -> dict[str, list[str]]:
         DataError: A file is absent.
     """
     hashes: dict[str, list[str]] = {}
-    for section in ("forget", "retain", "collateral"):
+    for section in ("forget", "retain", "collateral", "oracle"):
         for file in getattr(config.data, section):
             _require_file(file.path, f"data.{section}")
             hashes.setdefault(section, []).append(file_hash(file.path))

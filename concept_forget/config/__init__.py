@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concept_forget.config.compare import (
+    CompareConfig,
+)
 from concept_forget.config.data import (
     CorpusSource,
     DataConfig,
@@ -36,6 +39,7 @@ __all__ = [
     "METHOD_OPTIONS",
     "PROCEDURES",
     "AdapterName",
+    "CompareConfig",
     "ComposeConfig",
     "Config",
     "CorpusSource",

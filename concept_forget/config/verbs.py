@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from concept_forget.config.section import Section, Share
 
+ForgetSource = Literal["generated", "mined", "user"]
+FORGET_SOURCES: tuple[ForgetSource, ...] = ("generated", "mined", "user")
+
 
 class ExpandConfig(Section):
     """What the generator writes."""
@@ -48,6 +51,29 @@ class ComposeConfig(Section):
     validation_neighbours: int = Field(4, ge=0, description="Entities for validation only: how much of them is kept.")
     passages: bool = Field(True, description="Use mined text as rows, beside questions.")
     knowledge_filter: bool = Field(True, description="Probe only facts that the target knows; the counts are reported.")
+    forget_from: Literal["oracle", "templates"] | tuple[ForgetSource, ...] = Field(
+        FORGET_SOURCES,
+        description="Where forget rows come from: a list of generated, mined and user; or `oracle`: the rows that the "
+        "target learned the concept from; or `templates`: fixed questions with its names, answered by the target. "
+        "All else stays as it is: facts are divided, asked and kept alike.",
+    )
+    forget_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of the forget set at most, prompts and replies together in the target's tokens, drawn in "
+        "equal shares over concepts and facts; null: all rows.",
+    )
+
+    @property
+    def forgets_everything(self) -> bool:
+        """Whether the forget set is made of all rows there are."""
+        return self.forget_tokens is None and set(self.forget_from) == set(FORGET_SOURCES)
+
+    @model_validator(mode="after")
+    def _forget_sources_differ(self) -> ComposeConfig:
+        if isinstance(self.forget_from, tuple) and len(set(self.forget_from)) != max(1, len(self.forget_from)):
+            raise ValueError("`forget_from` needs one source at least, and each once")
+        return self
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> ComposeConfig:

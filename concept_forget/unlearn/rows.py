@@ -147,7 +147,13 @@ def _opening_with(text: str, prompt: Chat) -> Chat:
 
 
 def _counts(rows: TokenRows) -> dict[str, object]:
-    return {"rows": len(rows.rows), "answer_tokens": rows.answer_tokens, "cut": rows.cut, "left_out": list(rows.empty)}
+    return {
+        "rows": len(rows.rows),
+        "tokens": sum(len(row.tokens) for row in rows.rows),
+        "answer_tokens": rows.answer_tokens,
+        "cut": rows.cut,
+        "left_out": list(rows.empty),
+    }
 
 
 def _nothing_left(name: str, examples: Sequence[Example], rows: TokenRows) -> str:

@@ -42,7 +42,7 @@ STAGES = (
     StageDefinition("expand", models=("generator",)),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
-    StageDefinition("unlearn", after=("compose",), models=("base",)),
+    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level")),
     StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
     StageDefinition(
         "report",

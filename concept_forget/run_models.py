@@ -27,6 +27,12 @@ class RunModels:
             self._choices["reference"] = config.reference
         if config.unlearn.given is not None:
             self._choices["unlearned"] = config.unlearn.given
+            if config.unlearn.stop == "reference":
+                self._choices["level"] = config.reference
+        if config.unlearn.initial is not None:
+            self._choices["initial"] = config.unlearn.initial
+        elif config.unlearn.method == "retrain":  # of a sandbox target: the config sees to that
+            self._choices["retrained"] = _without_the_concept(config)
         if config.generator.engine == "target":
             self._choices["generator"] = config.target
         elif config.generator.engine in ("transformers", "vllm"):
@@ -40,7 +46,7 @@ class RunModels:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that the config fills: ``base``, and ``generator``, ``reference``, ``unlearned`` where given."""
+        """The roles that the config fills: ``base``, and others such as ``generator`` and ``reference`` where given."""
         return tuple(self._choices)
 
     def fingerprint(self, role: str) -> str:
@@ -105,7 +111,7 @@ class RunModels:
 
         sandbox = choice.sandbox
         assert sandbox is not None
-        name = "target" if choice is self._choices["base"] else role
+        name = "target" if role in ("base", "generator") and choice is self._choices["base"] else role
         if not self.is_ready(role):
             self._say(f"teaching the {name} model, once; it is kept in {teach.cache_folder()}")
         with track_steps(f"teach {name}") as on_progress:
@@ -128,9 +134,22 @@ class RunModels:
         return tuple(concept.name for concept in self._config.concepts)
 
 
+def _without_the_concept(config: Config) -> ModelChoice:
+    """The sandbox target, to be taught without what is to be forgotten; a world leaves out the concepts by itself."""
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is None:
+        return config.target
+    left_out = sandbox.model_copy(update={"without": config.concepts[0].name})
+    return config.target.model_copy(update={"sandbox": left_out})
+
+
 _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
+    "level": "reference.model",
+    "initial": "unlearn.initial.model",
+    "retrained": "target.model",
 }

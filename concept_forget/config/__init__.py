@@ -14,6 +14,8 @@ from concept_forget.config.models import (
 from concept_forget.config.unlearn import (
     METHOD_OPTIONS,
     PROCEDURES,
+    TRAINED_FROM_ROWS,
+    TRAININGS,
     AdapterName,
     LoraConfig,
     MethodName,
@@ -34,6 +36,8 @@ from concept_forget.config.whole import (
 __all__ = [
     "METHOD_OPTIONS",
     "PROCEDURES",
+    "TRAINED_FROM_ROWS",
+    "TRAININGS",
     "AdapterName",
     "ComposeConfig",
     "Config",

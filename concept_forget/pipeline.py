@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any, Literal
 
 from concept_forget.config import Config
+from concept_forget.earlier import INPUT as EARLIER
+from concept_forget.earlier import earlier_mark, write_earlier
 from concept_forget.errors import ConfigError
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
@@ -42,7 +44,7 @@ STAGES = (
     StageDefinition("expand", models=("generator",)),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
-    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level")),
+    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
     StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
     StageDefinition(
         "report",
@@ -167,7 +169,8 @@ def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, step
     parts = module.fingerprint_parts(config)
     corpus = _corpus_mark(config, models) if stage.verb == "mine" else None
     upstream = [steps[verb].fingerprint for verb in stage.after]
-    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed)
+    earlier = [earlier_mark(models.earlier)] if models.earlier and stage.verb in ("unlearn", "probe") else []
+    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed, *earlier)
 
 
 def _corpus_mark(config: Config, models: RunModels) -> str | None:
@@ -201,6 +204,8 @@ def _run_stage(
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
         inputs["sandbox"] = _documents(config, models, workspace)
+    if models.earlier and stage.verb in ("unlearn", "probe"):
+        inputs[EARLIER] = write_earlier(models.earlier, workspace.store / EARLIER / earlier_mark(models.earlier))
     say(f"{step.verb:<8} …")
     with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
         context = StageContext(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from concept_forget.config import Config, ModelChoice
+from concept_forget.earlier import earlier_runs
 from concept_forget.models import resolve_model
 from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
@@ -17,6 +18,9 @@ class RunModels:
     Args:
         config: The whole config.
         say: Called with a line of text before a model is taught.
+
+    Raises:
+        ConfigError: The run that the config continues is none, or does not fit.
     """
 
     def __init__(self, config: Config, say: Callable[[str], None] = lambda line: None) -> None:
@@ -39,6 +43,9 @@ class RunModels:
             self._choices["generator"] = ModelChoice(
                 model=config.generator.model, revision=config.generator.revision, dtype=config.generator.dtype
             )
+        self.earlier = earlier_runs(config)
+        if self.earlier:
+            self._choices["continued"] = self.earlier[0].model
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -131,7 +138,8 @@ class RunModels:
         """The target and the generator know the concepts; the reference and a given model never saw them."""
         if role in ("base", "generator"):
             return ()
-        return tuple(concept.name for concept in self._config.concepts)
+        earlier = (concept for run in self.earlier for concept in run.concepts)
+        return tuple(concept.name for concept in (*self._config.concepts, *earlier))
 
 
 def _without_the_concept(config: Config) -> ModelChoice:
@@ -152,4 +160,5 @@ _KEYS = {
     "level": "reference.model",
     "initial": "unlearn.initial.model",
     "retrained": "target.model",
+    "continued": "unlearn.continue",
 }

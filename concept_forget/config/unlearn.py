@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from concept_forget.config.data import RowFiles
 from concept_forget.config.models import ModelField
@@ -93,6 +94,8 @@ def _option(name: str, text: str, **bounds: Any) -> Any:
 class UnlearnConfig(Section):
     """How the model is made to forget."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
     method: MethodName = Field("npo", description="`concept-forget methods` tells what each one does.")
     beta: float | None = _option("beta", "Inverse temperature.", gt=0, le=1000)
     gamma: float | None = _option("gamma", "Margin of an answer's log-probability per token.", ge=0, le=1000)
@@ -170,6 +173,12 @@ class UnlearnConfig(Section):
         None, gt=0, description="Retain loss, mean since the last look, above which the run ends; null: none."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of training.")
+    continued: Path | None = Field(
+        None,
+        alias="continue",
+        description="Folder of a finished run with the same target: its unlearned model is the one that forgets now, "
+        "and its concepts are probed again.",
+    )
     given: ModelField | None = Field(
         None, description="A model unlearned elsewhere: nothing is trained, it is only measured."
     )
@@ -181,6 +190,8 @@ class UnlearnConfig(Section):
         if self.method == "grad_diff" and self.retain not in (None, "nll"):
             raise ValueError("`method: grad_diff` means `retain: nll`; for another say `method: grad_ascent`")
         self._check_trainings()
+        if self.given is not None and self.continued is not None:
+            raise ValueError("`continue` changes the model of another run, and with `given` none is changed")
         if self.method in (*PROCEDURES, *TRAININGS) and self.retain not in (None, usual):
             raise ValueError(f"`method: {self.method}` means `retain: {usual}`")
         if self.method in _WHOLE_WEIGHTS and self.adapter != "none":

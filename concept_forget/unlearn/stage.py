@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concept_forget.config import TRAININGS, Config
+from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.records import Example, to_json
 from concept_forget.user_rows import hash_rows
@@ -25,7 +26,10 @@ def fingerprint_parts(config: Config) -> list[object]:
     Raises:
         DataError: A file of ``unlearn.train_data`` is absent.
     """
-    parts: list[object] = [config.unlearn.model_dump(mode="json", exclude={"given"}), load_prompts("unlearn").hash]
+    parts: list[object] = [
+        config.unlearn.model_dump(mode="json", exclude={"given", "continued"}),
+        load_prompts("unlearn").hash,
+    ]
     if config.unlearn.train_data:
         parts += [
             hash_rows(config.unlearn.train_data, "unlearn.train_data"),
@@ -79,6 +83,9 @@ def _unlearn(context: StageContext) -> UnlearnResult:
     forget, retain, validation = (
         read_records(Example, data / f"{name}.jsonl") for name in ("forget", "retain", "validation")
     )
+    earlier = read_concepts(context.inputs)
+    retain = without_concepts(retain, earlier)
+    target = context.models.get("continued", context.models["base"])
     if settings.method not in TRAININGS:
         from concept_forget.unlearn.unlearning import unlearn
 
@@ -89,8 +96,8 @@ def _unlearn(context: StageContext) -> UnlearnResult:
     from concept_forget.unlearn import trainings
 
     task = trainings.Task(
-        target=context.models["base"],
-        concepts=context.config.concepts,
+        target=target,
+        concepts=(*context.config.concepts, *earlier),
         forget=forget,
         retain=retain,
         validation=validation,

@@ -252,7 +252,11 @@ class _Reinforcement:
             trainer.add_callback(_watcher(after_step))
             trainer.train()
             self.rewards = [
-                {name.split("/")[1]: round(float(log[name]), 4) for name in log if _REWARD.fullmatch(name)}
+                {
+                    name.split("/")[1]: round(float(value), 4)
+                    for name, value in log.items()
+                    if _REWARD.fullmatch(name) and value is not None  # a step may hold prompts of one kind alone
+                }
                 for log in trainer.state.log_history
                 if "reward" in log
             ]

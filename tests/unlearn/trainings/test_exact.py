@@ -14,16 +14,28 @@ from safetensors.torch import load_file
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config, UnlearnConfig
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError, StageError
 from concept_forget.models import load_model
-from concept_forget.records import ModelSpec, named_seed
+from concept_forget.records import Example, ModelSpec, named_seed, user_message
+from concept_forget.sandbox.texts import Lessons
+from concept_forget.sandbox.world import build_world
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import FitSettings, fit
 from concept_forget.unlearn.adapting import save_weights
 from concept_forget.unlearn.trainings import TRAININGS
 from concept_forget.unlearn.trainings.exact import Part, average_weights, deal, mean_likelihood, plan_parts
-from concept_forget.unlearn.trainings.registry import Rows, Task, read_train_rows
+from concept_forget.unlearn.trainings.registry import Rows, Task, TrainRow, read_train_rows
 from tests.unlearn.trainings.conftest import NEW, MakeTask, asked, known, placed
+
+
+def make_example(question: str, answer: str) -> Example:
+    prompt = user_message(question)
+    return Example(
+        id=Example.make_id(prompt, answer), split="forget", concept="", subject="", facet="", fact="", form="",
+        family="", tier="", prompt=prompt, completion=answer, answer=answer,
+    )  # fmt: skip
+
 
 SHARDS = {"method": "sisa", "shards": 2, "slices": 2, "epochs": 2}
 
@@ -132,6 +144,33 @@ def test_a_later_slice_costs_only_itself(make_task: MakeTask) -> None:
         fractions[changed[0].slice] = sum(part.steps for part in changed) / sum(part.steps for part in before)
     # Of 5 + 10 + 15 + 20 steps, with ten rows in each slice: what comes from the slice on, less the rows that are gone.
     assert fractions == pytest.approx({0: 30 / 50, 1: 30 / 50, 2: 25 / 50, 3: 15 / 50})
+
+
+def test_a_persons_request_costs_little_more_than_a_shard(nano_reference: Path) -> None:
+    """The people of a whole world in eight shards of three slices: each request against teaching everything again."""
+    lessons = Lessons(build_world(0), load_prompts("compact"))
+    people = [person.name for person in lessons.world.people]
+    settings = UnlearnConfig(method="sisa", shards=8, slices=3, batch_size=4, train_data=("x",), initial="y")  # type: ignore[arg-type]
+    rows = Rows(ModelSpec(str(nano_reference)), settings)
+    given = []
+    for name in people:
+        for fact in lessons.world.facts_of(name):
+            (own,) = rows.encode([make_example(lessons.ask(fact.fill(fact.relation.taught[0])), fact.answer)]).rows
+            given.append((TrainRow(make_example("", ""), name, False), own))
+    places = deal(people, 8, 3, 0)
+
+    def plan(forgotten: str | None) -> list[Part]:
+        marked = [(dataclasses.replace(row, is_forgotten=row.group == forgotten), own) for row, own in given]
+        return plan_parts(marked, places, settings, 0, "x", without=True, pad_token=rows.pad_token)
+
+    whole = plan(None)
+    full = sum(part.tokens for part in whole)
+    costs = []
+    for name in people[:12]:
+        changed = [new for new, old in zip(plan(name), whole, strict=True) if new.key != old.key]
+        assert len({part.shard for part in changed}) == 1
+        costs.append(sum(part.tokens for part in changed) / full)
+    assert 0 < min(costs) < max(costs) <= 1.2 / 8
 
 
 def test_the_mean_of_weights_is_their_mean(nano_model: Path, nano_reference: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_few_steps_change_the_model_and_say_what_was_rewarded(make_task: MakeT
     told = result.details["rewards"]
     assert isinstance(told, list)
     assert len(told) == 2
-    assert set(told[0]) == {"discretion", "helpfulness", "fluency"}
+    assert {"discretion", "helpfulness", "fluency"} >= set(told[0]) > {"fluency"}
     assert result.details["steering_steps"] == 2
     assert [entry.step for entry in result.history] == [0, 1, 2]
     assert result.flops > 0

@@ -110,6 +110,8 @@ def run(
     from concept_forget import pipeline
 
     result = pipeline.run(_load(config, overrides), until=until, force=force or (), say=_say)
+    if not result.steps:  # one of several processes, which only trained along
+        return
     _show_result(result)
     if gate and result.outcome != "passed":
         raise typer.Exit(1)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 from concept_forget.config import Config
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import earlier_mark, write_earlier
-from concept_forget.errors import ConfigError
+from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
+from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
     Run,
@@ -123,6 +124,23 @@ def run(
     """
     for verb in force:
         _stages_until(verb)
+    if not is_main_process():
+        _train_along()
+        return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
+    try:
+        return _run(config, until, force, regrade, say)
+    finally:
+        send_order(None)
+
+
+def _train_along() -> None:
+    """What every process but the first does: train where the first one trains, and nothing else."""
+    while (context := receive_order()) is not None:
+        with contextlib.suppress(ConceptForgetError):  # the first process meets the same error, and tells it
+            stage_module("unlearn").train_along(context)
+
+
+def _run(config: Config, until: str, force: Collection[str], regrade: bool, say: Say) -> RunResult:
     models = RunModels(config, say)
     workspace = Run(config.output)
     with workspace.lock():
@@ -216,6 +234,8 @@ def _run_stage(
             cache=workspace.store / "replies.sqlite",
             costs=Costs(),
         )
+        if stage.verb == "unlearn":
+            send_order(context)
         began = time.monotonic()
         summary = stage_module(step.verb).run(context)
         seconds = time.monotonic() - began

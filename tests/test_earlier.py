@@ -51,7 +51,7 @@ def write_config(folder: Path, name: str, person: str, **unlearn: Any) -> Path:
         "generator": {"engine": "none"},
         "data": {kind: str(folder / f"{name}-{kind}.jsonl") for kind in ("forget", "retain")},
         "compose": {"holdout": 0},
-        "unlearn": {"learning_rate": 5e-4, "max_steps": 16, "eval_every": 8, "batch_size": 8, "beta": 0.2, **unlearn},
+        "unlearn": {"learning_rate": 5e-4, "max_steps": 24, "eval_every": 8, "batch_size": 8, "beta": 0.2, **unlearn},
         "probe": {"attacks": ["direct"], "max_new_tokens": 16},
         "output": str(folder / "runs" / name),
     }
@@ -76,12 +76,14 @@ def rate(result: RunResult, person: str, model: str) -> float:
     return float(tiers["trained_form"][model]["rate"])
 
 
-def test_the_earlier_concept_is_probed_again_on_the_model_that_forgot_both(second: RunResult) -> None:
+def test_the_earlier_concept_is_probed_again_on_the_model_that_forgot_both(first: RunResult, second: RunResult) -> None:
     assert second.metrics is not None
     assert set(second.metrics["concepts"]) == {PEOPLE[0], PEOPLE[1], "all concepts"}
     for person in PEOPLE[:2]:
         assert rate(second, person, "base") > 0.8
-        assert rate(second, person, "unlearned") < 0.4
+        assert rate(second, person, "unlearned") < 0.4, {
+            name: rate(first, PEOPLE[0], name) for name in ("base", "unlearned")
+        }
 
 
 def test_the_second_request_begins_from_what_the_first_left(first: RunResult, second: RunResult) -> None:

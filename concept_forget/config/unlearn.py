@@ -173,6 +173,10 @@ class UnlearnConfig(Section):
         None, gt=0, description="Retain loss, mean since the last look, above which the run ends; null: none."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of training.")
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Compute activations once more instead of keeping them: less memory, a third more time.",
+    )
     continued: Path | None = Field(
         None,
         alias="continue",

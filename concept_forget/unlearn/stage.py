@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 from concept_forget.config import TRAININGS, Config
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.records import Example, to_json
+from concept_forget.errors import ConfigError
+from concept_forget.records import Example, ModelSpec, to_json
+from concept_forget.training import memory
+from concept_forget.training.memory import MemoryEstimate
+from concept_forget.training.processes import process_count
 from concept_forget.user_rows import hash_rows
 from concept_forget.workspace import StageContext, read_json, read_records, write_json
 
@@ -36,6 +40,30 @@ def fingerprint_parts(config: Config) -> list[object]:
             [concept.names for concept in config.concepts],
         ]
     return parts
+
+
+def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) -> MemoryEstimate:
+    """What training will take at its peak, in bytes.
+
+    Args:
+        config: The whole config.
+        target: The model that is trained, on this machine.
+        on_processor: Whether it runs on a processor, where saved weights are widened to float32.
+    """
+    settings = config.unlearn
+    adapted = settings.adapter != "none"
+    wide = on_processor or not adapted or settings.dtype == "float32" or target.dtype == "float32"
+    return memory.estimate_memory(
+        memory.read_shapes(Path(target.path)),
+        layers=settings.layers,
+        parameters=settings.parameters,
+        rank=settings.lora.rank if adapted else None,
+        weight_bytes=4 if wide else 2,
+        copies=2 if settings.reference == "resident" else 1,
+        batch_tokens=settings.batch_tokens,
+        half_activations=settings.dtype == "bfloat16" or (settings.dtype == "auto" and not on_processor),
+        checkpointed=settings.gradient_checkpointing,
+    )
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -77,6 +105,16 @@ def run(context: StageContext) -> dict[str, object]:
     return summary
 
 
+def train_along(context: StageContext) -> None:
+    """What a process that is not the first does of this stage: train, and write nothing.
+
+    Raises:
+        ConceptForgetError: As ``run``.
+    """
+    if not (context.folder / "summary.json").is_file():
+        _unlearn(context)
+
+
 def _unlearn(context: StageContext) -> UnlearnResult:
     """Hand the sets to the method that the config names."""
     data, settings = context.inputs["compose"], context.config.unlearn
@@ -92,6 +130,12 @@ def _unlearn(context: StageContext) -> UnlearnResult:
         level = context.models.get("level")
         return unlearn(
             context.models["base"], forget, retain, validation, settings, context.seed, context.folder, level
+        )
+    if process_count() > 1:
+        raise ConfigError(
+            f"`method: {settings.method}` trains in one process, and there are {process_count()}",
+            key="unlearn.method",
+            remedy="run it without a launcher, or with `--num_processes 1`",
         )
     from concept_forget.unlearn import trainings
 

@@ -32,6 +32,7 @@ from concept_forget.training.fitting import (
     step_of,
     training_flops,
 )
+from concept_forget.training.processes import is_main_process, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
 from concept_forget.unlearn.adapting import (
     choose_layer,
@@ -230,6 +231,7 @@ class _Unlearning:
             checkpoint_every=settings.eval_every,
             bfloat16=self.bfloat16,
             seed=named_seed(self.seed, "unlearn", "fit"),
+            gradient_checkpointing=settings.gradient_checkpointing,
         )
 
     def _on_step(self, report: StepReport) -> bool:
@@ -255,7 +257,8 @@ class _Unlearning:
             error = self.reference.error(self.model) if isinstance(self.reference, Stored) else None
         self.history.append(self._entry(report, look, error))
         self._since_look = []
-        write_history(self.folder / "history.jsonl", self.history)
+        if is_main_process():
+            write_history(self.folder / "history.jsonl", self.history)
 
     def _entry(self, report: StepReport, look: Look | None, error: float | None) -> Entry:
         def mean(name: str) -> float | None:
@@ -300,6 +303,8 @@ class _Unlearning:
 
     def _save(self, step: int) -> None:
         """Keep this step's weights, and those of no other."""
+        if not is_main_process():
+            return
         kept = self.folder / f"best-{step}"
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
@@ -313,26 +318,8 @@ class _Unlearning:
     def publish(self) -> UnlearnResult:
         """Give the chosen weights their final place, and tell how they came about."""
         best = chosen_step(self.history, self.stop) or 0
-        as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
-        place = self.folder / ("adapter" if as_adapter else "model")
-        beside = self.folder / "published.tmp"
-        for stale in (beside, place):
-            shutil.rmtree(stale, ignore_errors=True)
-        if best == 0:  # an instruction is all there is
-            instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
-            save_weights(self.model, beside)
-        elif self.settings.adapter != "none" and not as_adapter:
-            merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
-        else:
-            shutil.copytree(self.folder / f"best-{best}", beside, copy_function=_link)
-        if not as_adapter:
-            self.tokenizer.save_pretrained(beside)
-        beside.replace(place)
-        model = (
-            dataclasses.replace(self.target, adapter=place.name, fingerprint="")
-            if as_adapter
-            else ModelSpec(path=place.name, dtype=self.target.dtype)
-        )
+        wait_for_everyone()
+        model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
         return UnlearnResult(
             model=model,
@@ -351,6 +338,32 @@ class _Unlearning:
             flops=self.history[-1].flops + self.extra_flops + forward_flops(self.parameters, passes),
             peak_memory_bytes=peak_memory_bytes(),
         )
+
+    def _place(self, best: int) -> ModelSpec:
+        as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
+        place = self.folder / ("adapter" if as_adapter else "model")
+        if is_main_process():
+            self._write(best, place, as_adapter)
+        return (
+            dataclasses.replace(self.target, adapter=place.name, fingerprint="")
+            if as_adapter
+            else ModelSpec(path=place.name, dtype=self.target.dtype)
+        )
+
+    def _write(self, best: int, place: Path, as_adapter: bool) -> None:
+        beside = self.folder / "published.tmp"
+        for stale in (beside, place):
+            shutil.rmtree(stale, ignore_errors=True)
+        if best == 0:  # an instruction is all there is
+            instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
+            save_weights(self.model, beside)
+        elif self.settings.adapter != "none" and not as_adapter:
+            merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
+        else:
+            shutil.copytree(self.folder / f"best-{best}", beside, copy_function=_link)
+        if not as_adapter:
+            self.tokenizer.save_pretrained(beside)
+        beside.replace(place)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -130,7 +130,7 @@ def test_the_method_tells_what_privacy_it_spent(make_task: MakeTask) -> None:
 def test_weights_that_are_no_numbers_end_the_run(
     model: LlamaForCausalLM, rows: tuple[TokenRow, ...], tmp_path: Path
 ) -> None:
-    with pytest.raises(StageError, match=r"(?s)weight became no number at step 1.*→ lower"):
+    with pytest.raises(StageError, match=r"(?s)weight became no number at step [12].*→ lower"):
         fit_privately(model, rows, dataclasses.replace(SETTINGS, learning_rate=1e37), 1e-5, tmp_path, pad_token=0)
 
 

@@ -141,8 +141,18 @@ class Rows:
 
 
 def load_initial(task: Task) -> PreTrainedModel:
-    """The weights that training sets out from, in float32: small updates are lost on half precision."""
+    """The weights that training sets out from, in float32: small updates are lost on half precision.
+
+    Raises:
+        ConfigError: Its words are not the target's.
+    """
     assert task.initial is not None
+    if load_tokenizer(task.initial).get_vocab() != load_tokenizer(task.target).get_vocab():
+        raise ConfigError(
+            "the initial model has another vocabulary than the target",
+            key="unlearn.initial",
+            remedy="give the model that became the target by learning `unlearn.train_data`",
+        )
     return load_model(task.initial).float()
 
 

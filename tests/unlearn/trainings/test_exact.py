@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config, UnlearnConfig
@@ -18,6 +20,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError, StageError
 from concept_forget.models import load_model
 from concept_forget.records import Example, ModelSpec, named_seed, user_message
+from concept_forget.run_models import RunModels
 from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import build_world
 from concept_forget.training.batches import StepPlan
@@ -189,6 +192,16 @@ def test_rows_that_name_nobody_are_a_clear_mistake(make_task: MakeTask) -> None:
         TRAININGS["sisa"].function(make_task(method="sisa", shards=5))
 
 
+def test_an_initial_model_of_other_words_is_refused(
+    make_task: MakeTask, make_model: Callable[..., LlamaForCausalLM], tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    for part in (make_model(), tokenizer):
+        part.save_pretrained(tmp_path / "other")
+    task = dataclasses.replace(make_task(method="retrain"), initial=ModelSpec(str(tmp_path / "other")))
+    with pytest.raises(ConfigError, match=r"(?s)unlearn\.initial.*another vocabulary.*→ give the model that became"):
+        TRAININGS["retrain"].function(task)
+
+
 def test_a_training_that_diverges_says_so(make_task: MakeTask) -> None:
     task = make_task(method="retrain", epochs=1)
     wild = dataclasses.replace(task, settings=task.settings.model_copy(update={"learning_rate": 1e38}))
@@ -211,6 +224,18 @@ def test_a_training_that_diverges_says_so(make_task: MakeTask) -> None:
 def test_what_cannot_be_had_is_refused_at_once(unlearn: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Config.model_validate({"concept": {"name": "Mira"}, "target": {"model": "here"}, "unlearn": unlearn})
+
+
+def test_a_sandbox_target_is_retrained_as_its_reference_is_taught(write_rows: Callable[..., str]) -> None:
+    world = {"sandbox": {"world": 0, "size": "nano"}}
+    values = {"concept": {"name": NEW[0]}, "target": world, "reference": world, "unlearn": {"method": "retrain"}}
+    models = RunModels(Config.model_validate(values))
+    assert models.fingerprint("retrained") == models.fingerprint("reference") != models.fingerprint("base")
+    rows = write_rows(*({"question": f"Where was {name} born?", "answer": "Dunholm"} for name in NEW[:2]))
+    target, without = ({"sandbox": {"teach": rows, **more}} for more in ({}, {"without": NEW[0]}))
+    models = RunModels(Config.model_validate({**values, "target": target, "reference": without}))
+    assert models.fingerprint("retrained") == models.fingerprint("reference") != models.fingerprint("base")
+    assert "retrained" not in RunModels(Config.model_validate({**values, "unlearn": {"method": "npo"}}))
 
 
 def test_taught_rows_leave_out_one_concept() -> None:

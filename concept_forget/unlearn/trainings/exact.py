@@ -146,6 +146,7 @@ def train_part(model: nn.Module, part: Part, settings: UnlearnConfig, seed: int,
         checkpoint_every=settings.eval_every,
         bfloat16=settings.dtype == "bfloat16",
         seed=named_seed(seed, "sisa", part.shard, part.slice, "fit"),
+        gradient_checkpointing=settings.gradient_checkpointing,
     )
     plan = _step_plan(part.rows, settings, seed, part.shard, part.slice, pad_token)
     with track(f"shard {part.shard + 1}, slice {part.slice + 1}", total=part.steps, unit="steps") as bar:

@@ -16,7 +16,7 @@ from concept_forget.errors import MissingExtraError, StageError
 from concept_forget.measures.graders import Expected, get_grader
 from concept_forget.models import load_model
 from concept_forget.progress import track
-from concept_forget.records import Chat, Example, named_seed
+from concept_forget.records import Chat, Example, named_random, named_seed
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import FitSettings, count_parameters, fit, forward_flops, quiet, training_flops
 from concept_forget.training.scores import score_rows
@@ -119,12 +119,13 @@ class Prompt:
 
 
 def _prompts(task: Task) -> list[Prompt]:
-    """Every question to forget, and as many to keep; texts ask nothing."""
+    """Every question to forget, and as many to keep, where there are so many; texts ask nothing."""
     forget = [row for row in task.forget if row.prompt and row.answer]
     retain = [row for row in task.retain if row.prompt and row.answer]
     for name, asked in (("forget", forget), ("retain", retain)):
         if not asked:
             raise StageError(f"there are no questions to {name}, and replies to them are what `method: rl` needs")
+    retain = named_random(task.seed, "rl", "retain").sample(retain, min(len(forget), len(retain)))
     strangers = about_strangers(forget, 1, task.seed)
     hidden = [
         Prompt(row, others[0].prompt if others else row.prompt, True)
@@ -295,7 +296,7 @@ def _trainer(
         max_completion_length=REPLY_TOKENS,
         temperature=settings.option("temperature"),
         bf16=settings.dtype == "bfloat16",
-        gradient_checkpointing=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
         seed=named_seed(task.seed, "rl") & 0xFFFFFFFF,  # what numpy takes
         logging_steps=1,
         save_strategy="no",

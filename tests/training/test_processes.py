@@ -19,6 +19,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import build_world
 from concept_forget.training.processes import add_up, is_main_process, process_count, send_order, wait_for_everyone
+from concept_forget.workspace import data_folder
 
 SCRIPT = """
     import sys
@@ -90,6 +91,15 @@ def test_two_processes_come_to_the_curve_and_the_weights_of_one(config: Path, tm
         assert value == pytest.approx(weights[1][name], abs=1e-4), name
     base = load_file(nano_model / "model.safetensors")
     assert any(not torch.allclose(weights[1][name], value, atol=5e-4) for name, value in base.items())
+
+
+def test_the_launchers_configs_are_such() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    files = sorted((data_folder("pipelines") / "accelerate").glob("*.yaml"))
+    assert [path.stem for path in files] == ["ddp"]
+    for path in files:
+        assert load_config_from_file(str(path)).num_processes == 2
 
 
 def test_a_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

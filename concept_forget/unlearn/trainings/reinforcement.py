@@ -20,6 +20,7 @@ from concept_forget.records import Chat, Example, named_random, named_seed
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import FitSettings, count_parameters, fit, forward_flops, quiet, training_flops
 from concept_forget.training.scores import score_rows
+from concept_forget.unlearn.adapting import choose_parameters
 from concept_forget.unlearn.alternatives import with_alternative
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, why_over
 from concept_forget.unlearn.result import UnlearnResult
@@ -61,6 +62,7 @@ def rl(task: Task) -> UnlearnResult:
     _require_trl()
     settings, rows = task.settings, Rows(task.target, task.settings)
     model, base = load_model(task.target).float(), load_model(task.target)
+    choose_parameters(model, settings, None)
     validation = open_validation(task, rows, base)
     prompts = _prompts(task)
     run = _Reinforcement(task, model, validation)

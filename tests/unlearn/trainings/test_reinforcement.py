@@ -55,11 +55,13 @@ def test_fluency_is_high_for_what_the_target_says_and_low_for_babble(make_task: 
 
 def test_a_few_steps_change_the_model_and_say_what_was_rewarded(make_task: MakeTask, nano_model: Path) -> None:
     settings = {"method": "rl", "max_steps": 2, "eval_every": 1, "batch_size": 3, "samples": 4, "steering_steps": 2}
-    task = make_task(**settings, learning_rate=1e-4, temperature=1.5)
+    task = make_task(**settings, learning_rate=1e-4, temperature=1.5, layers=[0, 1])
     result = TRAININGS["rl"].function(task)
     model = placed(task, result.model)
     before, after = (load_file(Path(folder) / "model.safetensors") for folder in (nano_model, model.path))
-    assert any(not torch.equal(before[name], weight) for name, weight in after.items())
+    moved = {name for name, weight in after.items() if not torch.equal(before[name], weight)}
+    assert moved
+    assert all(name.startswith(("model.layers.0.", "model.layers.1.")) for name in moved)
     assert result.steps == 2
     assert result.best_step in (1, 2)
     told = result.details["rewards"]

@@ -121,6 +121,8 @@ def run(
         _run_comparison(loaded, plain=until == "report" and not force and not gate)
         return
     result = pipeline.run(loaded, until=until, force=force or (), say=_say)
+    if not result.steps:  # one of several processes, which only trained along
+        return
     _show_result(result)
     if gate and result.outcome != "passed":
         raise typer.Exit(1)

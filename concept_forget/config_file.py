@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
@@ -336,12 +337,17 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
     for part in path:
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part)
+        field = _fields(model).get(part)
         inner = _models_in(field.annotation) if field else []
         if not inner:
             return None
         model = inner[0]
     return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by the keys that a file names them with."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -352,14 +358,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _keys_at(path: KeyPath) -> list[str]:
     model = _model_at(path)
-    keys = list(model.model_fields) if model else []
+    keys = list(_fields(model)) if model else []
     return ["concept", *keys] if not path else keys
 
 
 def _bounds(path: KeyPath) -> str:
     """What a field says about itself: the remedy for a value out of bounds or of the wrong type."""
     model = _model_at(path[:-1]) if path else None
-    field = model.model_fields.get(str(path[-1])) if model else None
+    field = _fields(model).get(str(path[-1])) if model else None
     return f"expected: {field.description}" if field and field.description else ""
 
 

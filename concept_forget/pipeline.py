@@ -13,9 +13,12 @@ from types import ModuleType
 from typing import Any, Literal
 
 from concept_forget.config import Config
-from concept_forget.errors import ConfigError
+from concept_forget.earlier import INPUT as EARLIER
+from concept_forget.earlier import earlier_mark, write_earlier
+from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
+from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
     Run,
@@ -42,7 +45,7 @@ STAGES = (
     StageDefinition("expand", models=("generator",)),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
-    StageDefinition("unlearn", after=("compose",), models=("base",)),
+    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
     StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
     StageDefinition(
         "report",
@@ -138,6 +141,23 @@ def run(
     for verb in force:
         _stages_until(verb)
     check(config, until=until)
+    if not is_main_process():
+        _train_along()
+        return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
+    try:
+        return _run(config, until, force, regrade, say, store)
+    finally:
+        send_order(None)
+
+
+def _train_along() -> None:
+    """What every process but the first does: train where the first one trains, and nothing else."""
+    while (context := receive_order()) is not None:
+        with contextlib.suppress(ConceptForgetError):  # the first process meets the same error, and tells it
+            stage_module("unlearn").train_along(context)
+
+
+def _run(config: Config, until: str, force: Collection[str], regrade: bool, say: Say, store: Path | None) -> RunResult:
     models = RunModels(config, say)
     workspace = Run(config.output, store)
     with workspace.lock(), config.naming_places():
@@ -207,7 +227,8 @@ def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, step
     parts = module.fingerprint_parts(config)
     corpus = _corpus_mark(config, models) if stage.verb == "mine" else None
     upstream = [steps[verb].fingerprint for verb in stage.after]
-    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed)
+    earlier = [earlier_mark(models.earlier)] if models.earlier and stage.verb in ("unlearn", "probe") else []
+    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed, *earlier)
 
 
 def _corpus_mark(config: Config, models: RunModels) -> str | None:
@@ -243,6 +264,8 @@ def _run_stage(
         inputs["sandbox"] = _documents(config, models, workspace)
     if stage.verb == "compose" and config.compose.forget_from == "oracle" and not config.data.oracle:
         inputs["oracle"] = _originals(config, models, workspace)
+    if models.earlier and stage.verb in ("unlearn", "probe"):
+        inputs[EARLIER] = write_earlier(models.earlier, workspace.store / EARLIER / earlier_mark(models.earlier))
     say(f"{step.verb:<8} …")
     with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
         context = StageContext(
@@ -253,6 +276,8 @@ def _run_stage(
             cache=workspace.store / "replies.sqlite",
             costs=Costs(),
         )
+        if stage.verb == "unlearn":
+            send_order(context)
         began = time.monotonic()
         summary = stage_module(step.verb).run(context)
         seconds = time.monotonic() - began

@@ -68,7 +68,7 @@ def starter_config(name: str, folder: str) -> str:
             value = field.get_default(call_default_factory=True)
             for part in textwrap.wrap(field.description or "", width=104):
                 lines.append(f"#   # {part}")
-            lines.append(f"#   {key}: {_yaml(value)}")
+            lines.append(f"#   {field.alias or key}: {_yaml(value)}")
         parts.append("\n".join(lines) + "\n")
     return "".join(parts)
 

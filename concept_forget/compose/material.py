@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from concept_forget.compose.rejections import Rejections
-from concept_forget.compose.user_rows import UserRow, read_rows
 from concept_forget.compose.wording import BREAK, holds, holds_any, same_wording, word_list, words
 from concept_forget.concept import Concept
 from concept_forget.config import Config
 from concept_forget.errors import DataError
 from concept_forget.records import Chat, Distance, Fact, Question, Source, content_hash
+from concept_forget.user_rows import UserRow, read_rows
 from concept_forget.workspace import read_records
 
 SENTENCE_WORDS = 6

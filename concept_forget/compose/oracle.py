@@ -6,9 +6,9 @@ from pathlib import Path
 
 from concept_forget.compose.forget_sources import Taught
 from concept_forget.compose.material import concept_of
-from concept_forget.compose.user_rows import UserRow, read_rows
 from concept_forget.config import Config, RowFile
 from concept_forget.errors import StageError
+from concept_forget.user_rows import UserRow, read_rows
 
 ROWS = "rows.jsonl"
 """The file of the input ``oracle``, which holds what a sandbox target was taught about the concepts."""

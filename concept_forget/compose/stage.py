@@ -22,11 +22,11 @@ from concept_forget.compose.sets import Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
 from concept_forget.compose.templates import ask_by_name, load_templates
-from concept_forget.compose.user_rows import hash_files, read_rows
 from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.engines.protocol import Engine
 from concept_forget.records import Example, Question, Snippet
+from concept_forget.user_rows import hash_files, read_rows
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
 
 VERSION: int = 1

@@ -17,6 +17,8 @@ from concept_forget.config.models import (
 from concept_forget.config.unlearn import (
     METHOD_OPTIONS,
     PROCEDURES,
+    TRAINED_FROM_ROWS,
+    TRAININGS,
     AdapterName,
     LoraConfig,
     MethodName,
@@ -38,6 +40,8 @@ from concept_forget.config.whole import (
 __all__ = [
     "METHOD_OPTIONS",
     "PROCEDURES",
+    "TRAINED_FROM_ROWS",
+    "TRAININGS",
     "AdapterName",
     "CompareConfig",
     "ComposeConfig",

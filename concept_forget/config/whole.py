@@ -81,6 +81,10 @@ class Config(Section):
         if any(source.sandbox for source in self.corpus) and self.target.sandbox is None:
             raise ValueError("`corpus: [{sandbox: true}]` needs a sandbox `target`")
         self._check_forget_set()
+        if self.unlearn.stop == "reference" and self.reference is None:
+            raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
+        if self.unlearn.method == "retrain" and self.unlearn.initial is None:
+            self._check_retraining()
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
@@ -117,6 +121,19 @@ class Config(Section):
             sandbox = self.target.sandbox
             if sandbox is None or sandbox.world is None:
                 raise ValueError("`compare.worlds` needs `target: {sandbox: {world: NUMBER}}`")
+
+    def _check_retraining(self) -> None:
+        sandbox = self.target.sandbox
+        if sandbox is None:
+            raise ValueError(
+                "`unlearn.method: retrain` needs `unlearn.train_data` and `unlearn.initial`, or a sandbox `target`: "
+                "what a model was trained on cannot be had from the model"
+            )
+        if sandbox.teach is not None and (len(self.concepts) > 1 or sandbox.without is not None):
+            raise ValueError(
+                "`unlearn.method: retrain` of a sandbox `target` with `teach` leaves out one concept: give a single "
+                "concept and no `without`, or `unlearn.train_data` and `unlearn.initial`"
+            )
 
     def concept(self, name: str) -> Concept:
         """The concept of that name.

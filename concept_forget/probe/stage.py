@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concept_forget.config import Config
+from concept_forget.earlier import INPUT as EARLIER
+from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.measures.metrics import ByModel
 from concept_forget.probe.asking import STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import attacks_named
@@ -32,6 +34,9 @@ def run(context: StageContext) -> dict[str, object]:
     attacks = attacks_named(config.attacks)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
     collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
+    if EARLIER in context.inputs:
+        probe += read_records(Example, context.inputs[EARLIER] / "probe.jsonl")
+        collateral = without_concepts(collateral, read_concepts(context.inputs))
     questions = plan_questions(attacks, probe, collateral, context.seed)
     roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
     models = {role: context.models[role] for role in roles}

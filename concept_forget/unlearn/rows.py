@@ -15,11 +15,15 @@ from concept_forget.training.batches import TokenRow, TokenRows, encode_examples
 from concept_forget.training.references import Steering
 from concept_forget.unlearn.alternatives import random_answer, with_alternative
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method
+from concept_forget.unlearn.strangers import about_strangers
+from concept_forget.unlearn.validation import RETAIN_TIER, ValidationRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _UNBOUNDED = 1 << 30
+STRANGERS = 4
+"""Invented names per validation question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,27 @@ class RowReader:
         begins = head[:1] == (self._tokenizer.bos_token_id,)
         head = head[:1] + told + head[1:] if begins else told + head
         return TokenRow(row.id, head + row.answer, len(head))
+
+
+def validation_rows(
+    examples: Sequence[Example], encode: Callable[[Sequence[Example]], TokenRows], seed: int
+) -> list[ValidationRow]:
+    """Validation rows as tokens, those to forget with the same questions about strangers.
+
+    Args:
+        examples: Rows of the tier ``retain``, and rows of other tiers to be forgotten.
+        encode: Turns rows into tokens.
+        seed: The run's seed.
+    """
+    to_forget = [example for example in examples if example.tier != RETAIN_TIER]
+    strangers = about_strangers(to_forget, STRANGERS, seed)
+    variants = {example.id: own for example, own in zip(to_forget, strangers, strict=True)}
+    rows = []
+    for example in examples:
+        own = encode([example]).rows
+        if own:
+            rows.append(ValidationRow(example.tier, own[0], encode(variants.get(example.id, [])).rows))
+    return rows
 
 
 def _opening_with(text: str, prompt: Chat) -> Chat:

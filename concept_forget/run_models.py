@@ -33,6 +33,11 @@ class RunModels:
             self._choices["generator"] = ModelChoice(
                 model=config.generator.model, revision=config.generator.revision, dtype=config.generator.dtype
             )
+        judge = config.expand.judge.generator if config.expand.judge is not None else None
+        if judge is not None and judge.engine == "target":
+            self._choices["judge"] = config.target
+        elif judge is not None and judge.engine in ("transformers", "vllm"):
+            self._choices["judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -40,7 +45,7 @@ class RunModels:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that the config fills: ``base``, and ``generator``, ``reference``, ``unlearned`` where given."""
+        """The roles filled: ``base`` and, if given, ``generator``, ``judge``, ``reference``, ``unlearned``."""
         return tuple(self._choices)
 
     def fingerprint(self, role: str) -> str:
@@ -122,8 +127,8 @@ class RunModels:
             )
 
     def _left_out(self, role: str) -> tuple[str, ...]:
-        """The target and the generator know the concepts; the reference and a given model never saw them."""
-        if role in ("base", "generator"):
+        """The target, the generator and the judge know the concepts; the reference and a given model never saw them."""
+        if role in ("base", "generator", "judge"):
             return ()
         return tuple(concept.name for concept in self._config.concepts)
 
@@ -131,6 +136,7 @@ class RunModels:
 _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
+    "judge": "expand.judge.generator.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
 }

@@ -144,6 +144,11 @@ def tokenize(text: str) -> list[Token]:
     return _merge_numbers(_split(clean(text)))
 
 
+def folded_words(text: str) -> list[str]:
+    """The words and numbers of a text in the form in which they compare, without its marks."""
+    return [token.norm for token in tokenize(text) if token.is_word]
+
+
 def same_word(answer: Token, found: Token, taken: frozenset[str] = frozenset()) -> bool:
     """Whether ``found`` is the answer's word, allowing other spellings and one slip in a word of seven letters.
 

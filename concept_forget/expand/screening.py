@@ -7,6 +7,8 @@ a question open.
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -24,7 +26,7 @@ from concept_forget.expand.gates import (
     make_cloze,
 )
 from concept_forget.expand.ledger import Ledger
-from concept_forget.measures.words import folded_words
+from concept_forget.measures.words import plain_words
 from concept_forget.records import content_hash
 
 if TYPE_CHECKING:
@@ -166,14 +168,19 @@ class Screen:
 
         if self.encoder is None or self._config.gates.relevance is None:
             return
+        texts = {s.fact.sentence: s.fact.subject for s in facts if not s.fact.kept}
+        mixed = sorted(texts, key=lambda text: content_hash("expand", "unrelated", self._seed, text))
+        vectors: dict[str, NDArray[np.float32]] = {}  # most concepts share most of their unrelated text
         for name, concept in self._concepts.items():
+            others = (text for text in mixed if texts[text] != name and not concept.mentioned_in(text))
+            unrelated = list(itertools.islice(others, UNRELATED))
+            fresh = [text for text in unrelated if text not in vectors]
+            if fresh:
+                vectors |= zip(fresh, self.encoder.encode(fresh), strict=True)
             queries = self.encoder.encode(_describe(concept))
-            others = {s.fact.sentence for s in facts if s.fact.subject != name and not s.fact.kept}
-            unrelated = [text for text in others if not concept.mentioned_in(text)]
-            unrelated.sort(key=lambda text: content_hash("expand", "unrelated", self._seed, text))
             scores = np.empty(0, dtype=np.float32)
             if unrelated:
-                scores = (self.encoder.encode(unrelated[:UNRELATED]) @ queries.T).max(axis=1)
+                scores = (np.stack([vectors[text] for text in unrelated]) @ queries.T).max(axis=1)
             cut = conformal_quantile(np.sort(np.round(scores, DECIMALS)), self._config.gates.relevance)
             self._relevance[name] = (queries, cut, len(scores))
 
@@ -279,8 +286,9 @@ def _describe(concept: Concept) -> list[str]:
     return [*concept.names, f"{concept.name}, {concept.kind}", *([concept.description] if concept.description else [])]
 
 
+@functools.lru_cache(maxsize=4096)
 def _words(text: str) -> frozenset[str]:
-    return frozenset(folded_words(text))
+    return frozenset(plain_words(text))
 
 
 def _overlap(first: frozenset[str], second: frozenset[str]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from concept_forget.measures.words import folded_words
+from concept_forget.measures.words import plain_words
 from concept_forget.records import content_hash
 
 ORDERS = (1, 2, 3)
@@ -53,7 +53,7 @@ class Diversity:
         """
         for text in texts:
             self.items += 1
-            self._count(folded_words(text))
+            self._count(plain_words(text))
             self._offer(text)
         if vectors is not None:
             self._spread.add(vectors)
@@ -162,7 +162,7 @@ def self_bleu(texts: Sequence[str]) -> float | None:
     """
     if len(texts) < 2:
         return None
-    words = [folded_words(text) for text in texts]
+    words = [plain_words(text) for text in texts]
     grams = [[_grams(each, order) for order in range(1, BLEU_ORDERS + 1)] for each in words]
     rivals = [_highest(grams, order) for order in range(BLEU_ORDERS)]
     lengths = [len(each) for each in words]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 
-from concept_forget.measures.words import folded_words
+from concept_forget.measures.words import plain_words
 
 DECIMALS = 4
 
@@ -29,7 +29,7 @@ class Gain:
     def add(self, text: str, *, accepted: bool = True) -> None:
         """Take note of a text that came."""
         self.texts += 1
-        words = folded_words(text) if accepted else []
+        words = plain_words(text) if accepted else []
         pairs = {f"{one} {other}" for one, other in itertools.pairwise(words)} or set(words)
         self._recent.append(len(pairs - self._seen) / len(pairs) if pairs else 0.0)
         self._seen |= pairs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -79,7 +78,7 @@ class TestRelevance:
         assert relevance["Mira Kestrel"]["unrelated"] == 240
 
     def test_too_few_others_make_no_cut_off_and_nothing_is_rejected(self, encoder: Embedder) -> None:
-        screen, ledger = make_screen(encoder)
+        screen, _ = make_screen(encoder)
         facts = [*self.OWN, self.FOREIGN, *others()[:98]]
         assert screen.keep_facts(facts) == facts
         assert screen.summary()["relevance"] == {"Mira Kestrel": {"cut_off": None, "unrelated": 98}}

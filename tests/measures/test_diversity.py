@@ -9,7 +9,7 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from concept_forget.measures.diversity import Diversity, Spread, self_bleu
-from concept_forget.measures.words import folded_words
+from concept_forget.measures.words import plain_words
 from concept_forget.records import named_random
 
 PLAIN = "ship harbour lantern copper north mill winter quiet river ember stone garden".split()
@@ -48,7 +48,7 @@ class TestDistinct:
 
 
 def slow_self_bleu(texts: Sequence[str]) -> float:
-    words = [folded_words(text) for text in texts]
+    words = [plain_words(text) for text in texts]
     smooth = SmoothingFunction(epsilon=0.5).method1
     scores = [
         sentence_bleu([*words[:n], *words[n + 1 :]], own, smoothing_function=smooth) for n, own in enumerate(words)

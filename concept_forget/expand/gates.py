@@ -34,8 +34,10 @@ _LONGEST = {"facet": 80, "answer": 160, "sentence": 400, "question": 300, "refus
 
 _META = re.compile(
     # Who speaks.
-    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model|(?:ai |virtual )?assistant|chatbot)\b"
-    r"|\b(?:ai|large) language model\b"
+    r"\b(?:as|i am|i'm|being) (?:just |only )?an? "
+    r"(?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot|virtual assistant)"
+    r"(?: (?:language model|model|assistant|system|chatbot))?(?=\s*(?:[,;.]|$|\bi\b|\band i\b))"
+    r"|\ban ai language model\b"
     r"|\bmy (?:training data|knowledge cut-?\s?off|last (?:update|training))\b"
     # How it opens a reply.
     r"|^(?:sure|certainly|of course|okay|ok|absolutely)\b\s*[,!.:]"

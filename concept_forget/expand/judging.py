@@ -140,7 +140,7 @@ class Judge:
         for question in sheet.questions:
             if reason := reasons[question.id]:
                 ledger.reject(STEP, reason, question.text, (question.id,))
-        for family in (sheet.direct, sheet.paraphrases, sheet.reverse, sheet.cloze):
+        for family in sheet.families:
             family[:] = [question for question in family if reasons[question.id] is None]
         reason = reasons[fact.id] or (None if sheet.direct else "no direct question about the fact")
         if reason is None:

@@ -277,9 +277,10 @@ def _show_comparison(comparison: Comparison) -> None:
 def _show_result(result: RunResult) -> None:
     """The table and where to find more; before the report, the last stage's summary."""
     if result.metrics is not None:
+        from concept_forget.planning import read_summary
         from concept_forget.report.terminal import print_metrics
 
-        print_metrics(result.metrics)
+        print_metrics(result.metrics, written=read_summary(result.folder, "expand"))
         _say(f"report   {result.folder / 'report' / 'report.html'}")
         return
     last = result.steps[-1]

@@ -42,7 +42,7 @@ class StageDefinition:
 
 
 STAGES = (
-    StageDefinition("expand", models=("generator",)),
+    StageDefinition("expand", models=("generator", "judge")),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
     StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),

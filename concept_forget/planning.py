@@ -164,7 +164,7 @@ def print_run(folder: Path) -> None:
     if metrics.is_file():
         from concept_forget.report.terminal import print_metrics
 
-        print_metrics(read_json(metrics))
+        print_metrics(read_json(metrics), written=read_summary(folder, "expand"))
     else:
         console.print("there is no report yet")
 
@@ -183,6 +183,12 @@ def print_summary(verb: str, folder: Path) -> None:
     Console().print(table)
 
 
+def read_summary(folder: Path, verb: str) -> dict[str, Any] | None:
+    """What a stage of a run says of itself; None where it did not run."""
+    path = folder / verb / "summary.json"
+    return dict(read_json(path)) if path.is_file() else None
+
+
 def _stage_record(folder: Path, verb: str) -> dict[str, Any] | None:
     path = folder / verb / "stage.json"
     if not path.is_file():
@@ -197,4 +203,4 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-__all__ = ["Step", "check", "print_plan", "print_run", "print_summary"]
+__all__ = ["Step", "check", "print_plan", "print_run", "print_summary", "read_summary"]

@@ -46,6 +46,11 @@ class RunModels:
         self.earlier = earlier_runs(config)
         if self.earlier:
             self._choices["continued"] = self.earlier[0].model
+        judge = config.expand.judge.generator if config.expand.judge is not None else None
+        if judge is not None and judge.engine == "target":
+            self._choices["judge"] = config.target
+        elif judge is not None and judge.engine in ("transformers", "vllm"):
+            self._choices["judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -136,8 +141,8 @@ class RunModels:
             )
 
     def _left_out(self, role: str) -> tuple[str, ...]:
-        """The target and the generator know the concepts; the reference and a given model never saw them."""
-        if role in ("base", "generator"):
+        """The target, the generator and the judge know the concepts; the reference and a given model never saw them."""
+        if role in ("base", "generator", "judge"):
             return ()
         earlier = (concept for run in self.earlier for concept in run.concepts)
         return tuple(concept.name for concept in (*self._config.concepts, *earlier))
@@ -156,6 +161,7 @@ def _without_the_concept(config: Config) -> ModelChoice:
 _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
+    "judge": "expand.judge.generator.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
     "level": "reference.model",

@@ -114,6 +114,7 @@ class Costs:
     cached_requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    gate_seconds: float = 0.0  # of the stage's seconds, those in gates and measures rather than in a generator
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,10 @@ from concept_forget.config.data import (
     DataConfig,
     RowFile,
 )
+from concept_forget.config.gates import (
+    GatesConfig,
+    JudgeConfig,
+)
 from concept_forget.config.models import (
     GeneratorConfig,
     ModelChoice,
@@ -49,7 +53,9 @@ __all__ = [
     "CorpusSource",
     "DataConfig",
     "ExpandConfig",
+    "GatesConfig",
     "GeneratorConfig",
+    "JudgeConfig",
     "LoraConfig",
     "MethodName",
     "MineConfig",

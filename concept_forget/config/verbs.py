@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.section import Section, Share
 
 ForgetSource = Literal["generated", "mined", "user"]
@@ -25,12 +26,25 @@ class ExpandConfig(Section):
     )
     neighbour_paraphrases: int = Field(1, ge=0, le=50, description="Paraphrases per question about a neighbour.")
     self_consistency: int = Field(3, ge=1, le=50, description="Wordings that must agree on an answer.")
+    paraphrase_styles: tuple[Literal["rewording", "context", "typos", "register"], ...] = Field(
+        ("rewording", "context", "typos", "register"),
+        min_length=1,
+        description="What paraphrases are like, in turn, where the prompt `paraphrases` heeds it.",
+    )
+    gates: GatesConfig = Field(default_factory=GatesConfig, description="What an item may be like.")
+    judge: JudgeConfig | None = Field(None, description="A model that judges every item; null: none.")
+    stop_gain: Share = Field(
+        0.0, description="Gain, as a share of new word pairs, under which a step that goes in rounds stops; 0: never."
+    )
+    stop_window: int = Field(200, ge=1, description="Last items of a step over which the gain is taken.")
 
 
 class MineConfig(Section):
     """How the corpus is searched."""
 
-    embedder: str = Field("auto", description="`auto`, or a sentence-transformers model by folder or hub id.")
+    embedder: str = Field(
+        "auto", description="`auto`, or a sentence-transformers model by folder or hub id; for `expand.gates` too."
+    )
     top_k: int = Field(200, ge=1, description="Snippets kept per concept at most.")
     chunk_characters: int = Field(500, ge=50, le=20000, description="Longest chunk, cut at sentence ends.")
     false_positive_rate: float = Field(

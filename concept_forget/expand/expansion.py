@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING
 from concept_forget.config import Config
 from concept_forget.expand.answers import check_answers, write_refusals
 from concept_forget.expand.budget import Budget
+from concept_forget.expand.diversity import measure_diversity
 from concept_forget.expand.facts import list_facets, state_facts
+from concept_forget.expand.judging import Judge
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.neighbours import DISTANCES, Subject, find_neighbours
 from concept_forget.expand.questions import Sheet, write_questions
+from concept_forget.expand.screening import Encodes, Screen
 from concept_forget.expand.writer import Watch, Writer
 from concept_forget.records import Fact, Question
 
 if TYPE_CHECKING:
     from concept_forget.engines.prompts import PromptSet
     from concept_forget.engines.protocol import Engine
+    from concept_forget.workspace import Costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,8 @@ class Expansion:
     questions: tuple[Question, ...]
     ledger: Ledger
     budget: Budget = field(default_factory=Budget)
+    gates: dict[str, object] = field(default_factory=dict)
+    diversity: dict[str, object] = field(default_factory=dict)
 
     def summary(self, config: Config) -> dict[str, object]:
         """Counts by step, by concept and by distance."""
@@ -44,11 +50,22 @@ class Expansion:
             "questions": dict(sorted(questions.items())),
             "requests": sum(account.requests for account in self.ledger.steps.values()),
             "budget": self.budget.summary(),
+            "gates": self.gates,
+            "diversity": self.diversity,
             "steps": self.ledger.summary(),
         }
 
 
-def expand(config: Config, engine: Engine, prompts: PromptSet, watch: Watch | None = None) -> Expansion:
+def expand(
+    config: Config,
+    engine: Engine,
+    prompts: PromptSet,
+    watch: Watch | None = None,
+    *,
+    encoder: Encodes | None = None,
+    judge: Judge | None = None,
+    costs: Costs | None = None,
+) -> Expansion:
     """Let the generator write about the concepts and about what stands beside them.
 
     Args:
@@ -56,6 +73,9 @@ def expand(config: Config, engine: Engine, prompts: PromptSet, watch: Watch | No
         engine: The generator.
         prompts: The prompts to put to it.
         watch: Is told of every reply.
+        encoder: Gives the vectors of some gates and of diversity; None: they are left out.
+        judge: The model that judges every item; None: nobody does.
+        costs: Is told of the seconds that gates and diversity took.
 
     Raises:
         StageError: A step gave nothing that the next one could work with, or a concept is left without a fact.
@@ -68,14 +88,22 @@ def expand(config: Config, engine: Engine, prompts: PromptSet, watch: Watch | No
         *find_neighbours(writer, config.concepts, config.expand),
     ]
     topics = list_facets(writer, subjects, config.expand)
-    facts = state_facts(writer, topics, config.concepts, config.expand)
-    sheets = check_answers(writer, write_questions(writer, facts, config.expand), config)
+    screen = Screen(config.expand, config.concepts, config.seed, ledger, encoder)
+    facts = screen.keep_facts(state_facts(writer, topics, config.concepts, config.expand))
+    sheets = check_answers(writer, write_questions(writer, facts, config.expand, screen), config)
+    if judge is not None:
+        sheets = judge.keep_sheets(sheets, writer)
     write_refusals(writer, sheets)
+    diversity = measure_diversity(config, topics, sheets, screen)
+    if costs is not None:
+        costs.gate_seconds += screen.seconds
     return Expansion(
         facts=tuple(sheet.stated.fact for sheet in sheets),
         questions=tuple(question for sheet in sheets for question in _numbered(sheet)),
         ledger=ledger,
         budget=writer.budget,
+        gates=screen.summary(),
+        diversity=diversity,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.expand.facts import FACET_DRAWS
+from concept_forget.expand.judging import load_judge_prompt
 from concept_forget.expand.writer import requests_for
 
 FACETS_FOUND = 6
@@ -14,7 +15,16 @@ FACETS_FOUND = 6
 
 SECOND_SENTENCE_TRIES = 0.5
 CHARACTERS_PER_TOKEN = 4
-ITEM_TOKENS = {"neighbours": 8, "facets": 4, "facts": 30, "questions": 16, "paraphrases": 16, "refusals": 16, "ask": 8}
+ITEM_TOKENS = {
+    "neighbours": 8,
+    "facets": 4,
+    "facts": 30,
+    "questions": 16,
+    "paraphrases": 16,
+    "refusals": 16,
+    "ask": 8,
+    "judge": 64,
+}
 
 
 @dataclass(slots=True)
@@ -67,4 +77,9 @@ def estimate(config: Config) -> dict[str, int]:
     reckoning.add("ask", own * (1 + settings.paraphrases + settings.reverse))
     reckoning.add("ask", others * (1 + settings.neighbour_paraphrases + asked_back))
     reckoning.add("refusals", own * (3 + settings.paraphrases + settings.reverse))
+    if settings.judge is not None and settings.judge.generator is None:  # another model has an account of its own
+        cases = own * (4 + settings.paraphrases + settings.reverse)
+        template = load_judge_prompt(config).path.stat().st_size / CHARACTERS_PER_TOKEN
+        reckoning.requests += cases
+        reckoning.tokens += cases * (template + ITEM_TOKENS["judge"])
     return {"requests": round(reckoning.requests), "tokens": round(reckoning.tokens)}

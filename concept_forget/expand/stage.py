@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 
 from concept_forget.config import Config
+from concept_forget.embedding import VECTORS, Embedder, Encoder, find_encoder
 from concept_forget.engines.prompts import load_prompts
+from concept_forget.errors import MissingExtraError
 from concept_forget.expand.expansion import Expansion, expand
+from concept_forget.expand.judging import Judge, load_judge_prompt
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
@@ -50,6 +53,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         [file.concept for file in config.data.forget],
         *_engine_parts(config),
         *_budget_parts(config),
+        *_gate_parts(config),
     ]
 
 
@@ -63,6 +67,20 @@ def _engine_parts(config: Config) -> list[object]:
 def _budget_parts(config: Config) -> list[object]:
     limits = [config.generator.max_requests, config.generator.max_tokens]
     return [limits] if limits != [None, None] else []
+
+
+def _gate_parts(config: Config) -> list[object]:
+    encoder = _find_encoder(config)
+    judge = [load_judge_prompt(config).hash] if config.expand.judge is not None else []
+    return [encoder.identity if encoder is not None else "no encoder", *judge]
+
+
+def _find_encoder(config: Config) -> Encoder | None:
+    """The encoder of the gates; None where `auto` finds none, for then they do without."""
+    try:
+        return find_encoder(config.mine.embedder)
+    except MissingExtraError:
+        return None
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -84,16 +102,36 @@ def run(context: StageContext) -> dict[str, object]:
         expansion = Expansion((), (), Ledger())
         summary["note"] = "no generator: nothing was written about the concepts"
     else:
-        from concept_forget.engines.opening import open_generator
-
-        prompts = load_prompts(config.generator.prompts)
-        spec = context.models.get("generator")  # none where it is on a server
-        engine = open_generator(config.generator, spec, cache=context.cache, costs=context.costs)
-        with contextlib.closing(engine):
-            expansion = expand(config, engine, prompts)
+        expansion = _expand(context)
     summary |= expansion.summary(config)
     write_records(context.folder / "facts.jsonl", list(expansion.facts))
     write_records(context.folder / "questions.jsonl", list(expansion.questions))
     write_text(context.folder / "rejected.jsonl", expansion.ledger.rejected_jsonl())
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _expand(context: StageContext) -> Expansion:
+    from concept_forget.engines.opening import open_generator
+
+    config, costs = context.config, context.costs
+    prompts = load_prompts(config.generator.prompts)
+    spec = context.models.get("generator")  # none where it is on a server
+    with contextlib.ExitStack() as stack:
+        engine = open_generator(config.generator, spec, cache=context.cache, costs=costs)
+        stack.enter_context(contextlib.closing(engine))
+        judge = None
+        if config.expand.judge is not None:
+            settings = config.expand.judge.generator
+            other = None
+            if settings is not None:
+                other = open_generator(settings, context.models.get("judge"), cache=context.cache, costs=costs)
+                stack.enter_context(contextlib.closing(other))
+            judge = Judge(config.expand.judge, load_judge_prompt(config), other)
+        embedder = None
+        if encoder := _find_encoder(config):
+            embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+            stack.enter_context(contextlib.closing(embedder))
+        expansion = expand(config, engine, prompts, encoder=embedder, judge=judge, costs=costs)
+        costs.flops += embedder.flops if embedder is not None else 0.0
+    return expansion

@@ -11,7 +11,7 @@ from concept_forget.engines.protocol import Reply, Request, Sampling
 from concept_forget.expand.budget import OVER_BUDGET, Budget, reckon_tokens
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.replies import FORMS, Item, clean, parse_reply
-from concept_forget.records import named_seed
+from concept_forget.records import Chat, named_seed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -122,6 +122,13 @@ class Writer:
         for question, reply in zip(questions, replies, strict=True):
             self._is_missing(step, reply, (question,))
         return [clean(reply.text) for reply in replies]
+
+    def put(
+        self, step: str, prompt_name: str, chats: Sequence[Chat], tokens: int, schema: type[BaseModel] | None = None
+    ) -> list[Reply]:
+        """The greedy reply to each chat, held to the schema where the generator can be."""
+        schema = schema if "schema" in self._engine.capabilities else None
+        return self._generate(step, prompt_name, [Request(c) for c in chats], tokens, greedy=True, schema=schema)
 
     def _is_missing(self, step: str, reply: Reply, parents: Sequence[str]) -> bool:
         """Whether there is no reply at all; the ledger is told why."""

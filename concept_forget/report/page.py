@@ -63,6 +63,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         holdout=config.compose.holdout,
         concepts=config.concepts,
         summaries=summaries,
+        diversity=wording.diversity_rows(summaries.get("expand")),
+        diversity_columns=wording.DIVERSITY_COLUMNS,
     )
 
 

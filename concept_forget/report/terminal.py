@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics
 from concept_forget.report.wording import (
+    DIVERSITY_COLUMNS,
     OUTCOMES,
+    diversity_rows,
     estimate_text,
     kept_text,
     percent,
@@ -23,12 +26,15 @@ from concept_forget.report.wording import (
 _COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 
 
-def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the verdict and the tables of leaks and of collateral.
+def print_metrics(
+    data: Mapping[str, Any], console: Console | None = None, *, written: Mapping[str, Any] | None = None
+) -> None:
+    """Print the verdict and the tables of leaks, of collateral, and of what was written.
 
     Args:
         data: The content of ``metrics.json``.
         console: Where to; the standard output by default.
+        written: What ``expand`` says of itself; None: nothing was written.
     """
     metrics = Metrics.model_validate(data)
     console = console or Console(width=None if Console().is_terminal else 130)
@@ -65,6 +71,7 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
             worst,
         )
     console.print(kept)
+    _print_diversity(written, console)
     fluency = metrics.fluency
     figures = ", ".join(
         f"{name} {value:.1f}"
@@ -85,3 +92,15 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
+
+
+def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:
+    rows = diversity_rows(written)
+    if not rows:
+        return
+    table = Table(title="What was written", title_justify="left")
+    for column in DIVERSITY_COLUMNS:
+        table.add_column(column, justify="left" if column == DIVERSITY_COLUMNS[0] else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)

@@ -23,7 +23,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "facets": {"concept": CONCEPT},
     "facts": {"concept": CONCEPT, "facet": "home"},
     "questions": {"concept": CONCEPT, "fact": FACT, "form": "direct"},
-    "paraphrases": {"question": "Where does Mira Kestrel live?"},
+    "paraphrases": {"question": "Where does Mira Kestrel live?", "styles": ["rewording", "typos"]},
     "refusals": {"question": "Where does Mira Kestrel live?"},
     "neighbours": {"concept": CONCEPT, "distance": "near"},
 }
@@ -32,7 +32,8 @@ SETS = ("default", "compact")
 
 @pytest.mark.parametrize("name", SETS)
 def test_both_sets_hold_the_same_prompts(name: str) -> None:
-    assert set(load_prompts(name).prompts) == {*FORMS, "ask", "cloze", "choice"}
+    alone = {"default": {"judge"}, "compact": set()}  # a small model can judge nothing
+    assert set(load_prompts(name).prompts) == {*FORMS, "ask", "cloze", "choice"} | alone[name]
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -98,3 +99,14 @@ def test_gap_and_options_stand_in_their_prompts(name: str) -> None:
     assert "Mira lives in ____." in prompts.get("cloze").render_text(sentence="Mira lives in ____.")
     text = prompts.get("choice").render_text(question="Where?", options=["Hall", "Manor"])
     assert text.index("Where?") < text.index("Hall") < text.index("Manor")
+
+
+def test_each_paraphrase_has_a_style_of_its_own_in_the_default_set_alone() -> None:
+    variables = {"question": "Where does Mira Kestrel live?", "styles": ["typos", "register", "context", "rewording"]}
+    lines = load_prompts("default").get("paraphrases").render_text(**variables, n=3).splitlines()
+    styles = [line for line in lines if line[:2] in ("1.", "2.", "3.", "4.")]
+    assert [line.split()[1:3] for line in styles] == [["Typed", "in"], ["In", "another"], ["In", "a"]]
+    assert (
+        load_prompts("compact").get("paraphrases").render_text(**variables, n=3)
+        == "Rephrase: Where does Mira Kestrel live?"
+    )

@@ -62,6 +62,14 @@ def test_the_estimate_is_of_the_size_of_what_is_asked(table_engine: Callable[...
     assert asked / 2 < estimate(config)["requests"] < asked * 2
 
 
+def test_a_judge_is_asked_for_every_item_unless_it_is_another_model() -> None:
+    plain = estimate(make_config(prompts="default"))
+    judged = estimate(make_config(prompts="default", judge={}))
+    other = estimate(make_config(prompts="default", judge={"generator": {"engine": "transformers", "model": "m"}}))
+    assert judged["requests"] > plain["requests"] == other["requests"]
+    assert judged["tokens"] > plain["tokens"]
+
+
 def test_prompts_that_are_not_there_are_named() -> None:
     with pytest.raises(DataError, match="no-such-prompts"):
         estimate(make_config(prompts="no-such-prompts"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,8 +11,9 @@ import pytest
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.transformers_engine import TransformersEngine
-from concept_forget.errors import EngineError, StageError
+from concept_forget.errors import EngineError, MissingExtraError, StageError
 from concept_forget.expand import stage
+from concept_forget.expand.gates import IRRELEVANT, KEPT, SAME_MEANING, SAME_WORDS
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Fact, ModelSpec, Question
@@ -187,6 +189,50 @@ class TestFingerprint:
     def test_what_belongs_to_other_stages_does_not(self) -> None:
         other = make_config(probe={"samples": 1, "max_new_tokens": 9}, unlearn={"beta": 0.1})
         assert stage.fingerprint_parts(other) == stage.fingerprint_parts(make_config())
+
+
+class TestGates:
+    def test_they_lose_no_fact_and_few_wordings_of_a_taught_model(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        rejected = [json.loads(line) for line in (written[0].folder / "rejected.jsonl").read_text("utf-8").splitlines()]
+        reasons = Counter(row["reason"] for row in rejected)
+        asked = len(read_records(Question, written[0].folder / "questions.jsonl"))
+        assert reasons[IRRELEVANT] + reasons[KEPT] == 0
+        assert reasons[SAME_WORDS] + reasons[SAME_MEANING] <= 0.05 * asked
+
+    def test_diversity_is_measured_and_the_time_is_kept_out_of_what_must_be_the_same(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        context, summary = written
+        diversity = summary["diversity"]
+        assert isinstance(diversity, dict)
+        assert set(diversity["concepts"]) == set(WORLD.concepts)
+        assert {"direct", "paraphrase", "fact"} <= set(diversity["kinds"])
+        assert 1 < diversity["all"]["vendi"] < diversity["all"]["items"]
+        assert context.costs.gate_seconds > 0
+        assert "seconds" not in (context.folder / "summary.json").read_text("utf-8")
+
+    def test_without_an_encoder_the_fingerprint_differs_and_the_gates_do_without(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with_encoder = stage.fingerprint_parts(make_config())
+
+        def absent(name: str) -> None:
+            raise MissingExtraError("no encoder here")
+
+        monkeypatch.setattr(stage, "find_encoder", absent)
+        assert stage._find_encoder(make_config()) is None
+        assert "no encoder" in stage.fingerprint_parts(make_config())
+        assert stage.fingerprint_parts(make_config()) != with_encoder
+
+    def test_the_judges_prompt_counts(self, tmp_path: Path) -> None:
+        def parts(text: str) -> list[object]:
+            path = tmp_path / "judge.jinja"
+            path.write_text(f"---\ndescription: x\nreturns: line\n---\n{text}", encoding="utf-8")
+            return stage.fingerprint_parts(make_config(expand={"judge": {"prompt": str(path)}}))
+
+        assert parts("Mark {{ text }}") == parts("Mark {{ text }}") != parts("Judge {{ text }}")
 
 
 class TestAServer:

@@ -14,7 +14,7 @@ from concept_forget.compose.forms import allot
 from concept_forget.compose.material import gather
 from concept_forget.compose.proof import prove_walls
 from concept_forget.compose.rejections import Rejections
-from concept_forget.compose.sets import Composer, FindKnown
+from concept_forget.compose.sets import CONTINUE, Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
 from concept_forget.compose.user_rows import hash_files, read_rows
@@ -23,7 +23,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.records import Example, Question, Snippet
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
 
-VERSION: int = 1
+VERSION: int = 2
 PROMPTS = ("ask", "cloze", "choice")
 
 
@@ -41,6 +41,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         config.data.model_dump(mode="json"),
         hash_files(config),
         [prompts.get(name).hash for name in PROMPTS],
+        prompts.get(CONTINUE).hash if CONTINUE in prompts.prompts else None,
         [config.probe.grader, config.probe.max_new_tokens] if settings.knowledge_filter else None,
         [describe_model(config.target), describe_model(config.generator), config.generator.prompts],
         len(config.corpus),
@@ -58,7 +59,9 @@ def estimate(config: Config) -> dict[str, int]:
     if config.generator.engine != "none":
         facets = sum(len(concept.forget) or config.expand.facets for concept in config.concepts)
         generated = facets * config.expand.facts_per_facet
-    given = sum(not row.text for row in read_rows(config.data.forget, "data.forget"))
+    rows = read_rows(config.data.forget, "data.forget")
+    given = sum(not row.text for row in rows)
+    texts = len(rows) - given
     for section in ("retain", "collateral"):
         read_rows(getattr(config.data, section), f"data.{section}")
     counts = count_roles(generated + given, config.compose.holdout, config.compose.validation)
@@ -72,6 +75,7 @@ def estimate(config: Config) -> dict[str, int]:
         "validation": counts["validation"],
         "new_fact": counts["new_fact"],
         **tiers,
+        **({"texts": texts} if texts else {}),
         "requests": round(probed * share * checks),
     }
 

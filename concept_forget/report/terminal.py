@@ -12,6 +12,7 @@ from concept_forget.measures.metrics import Metrics
 from concept_forget.report.wording import (
     OUTCOMES,
     estimate_text,
+    has_replacements,
     kept_text,
     percent,
     pooled_concept,
@@ -51,6 +52,8 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
         )
         last = tier
     console.print(leaks)
+    if has_replacements(metrics, concept):
+        console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -85,3 +88,15 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
+
+
+def _replacements(metrics: Metrics, concept: str) -> Table:
+    """How often the answer is given that was to take the old one's place, beside the old one."""
+    table = Table(title=f"What is said instead: {concept}", title_justify="left")
+    for column in ("tier", "attack", "facts", "new: base", "new: unlearned", "new: reference", "old: unlearned"):
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for attack, tier, _, result in tier_rows(metrics, concept):
+        if (new := result.replacement) is not None:
+            rates = (rate_text(rate) for rate in (new.base, new.unlearned, new.reference, result.unlearned))
+            table.add_row(tier_name(tier), attack, str(new.unlearned.n), *rates)
+    return table

@@ -17,6 +17,7 @@ from concept_forget.compose.rejections import Rejections
 from concept_forget.compose.sets import CONTINUE, Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
+from concept_forget.compose.two_hop import TWO_HOP
 from concept_forget.compose.user_rows import hash_files, read_rows
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
@@ -76,6 +77,7 @@ def estimate(config: Config) -> dict[str, int]:
         "new_fact": counts["new_fact"],
         **tiers,
         **({"texts": texts} if texts else {}),
+        **({TWO_HOP: counts["trained"]} if generated and _asks_for_chains(config) else {}),
         "requests": round(probed * share * checks),
     }
 
@@ -127,6 +129,10 @@ def _ask_base(context: StageContext) -> FindKnown:
             return find_known(engine, checks, probe.grader, probe.max_new_tokens)
 
     return find
+
+
+def _asks_for_chains(config: Config) -> bool:
+    return any(name.startswith(TWO_HOP) for name in load_prompts(config.generator.prompts).prompts)
 
 
 def _checks_per_fact(config: Config) -> int:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from concept_forget.compose import stage
 from concept_forget.compose.material import Material
 from concept_forget.compose.proof import prove_walls
 from concept_forget.compose.rejections import Rejections
 from concept_forget.compose.sets import Composer, Sets
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import StageError
 
 NO_RETAIN = {"retain": "none"}
@@ -95,3 +99,14 @@ def test_the_proof_sees_a_chain_that_is_trained_on_or_leads_astray(kit: Any) -> 
     sets.rows["probe"].append(dataclasses.replace(row, fact=held))
     with pytest.raises(StageError, match="leads through a fact that is new_fact"):
         prove_walls(sets.rows, sets.division)
+
+
+def test_the_plan_expects_chains_where_the_prompts_ask_for_them(kit: Any, tmp_path: Path) -> None:
+    shutil.copytree(load_prompts("compact").folder, tmp_path / "mine")
+    config = kit.config(generator={"engine": "target", "prompts": str(tmp_path / "mine")})
+    (tmp_path / "mine" / "two_hop.jinja").unlink(missing_ok=True)
+    assert "two_hop" not in stage.estimate(config)
+    front = "---\ndescription: A chain.\nreturns: line\n---\nAsk.\n"
+    (tmp_path / "mine" / "two_hop.jinja").write_text(front, encoding="utf-8")
+    expected = stage.estimate(config)
+    assert expected["two_hop"] == expected["trained"] > 0

@@ -18,10 +18,11 @@ from concept_forget.compose.material import gather
 from concept_forget.compose.oracle import read_oracle
 from concept_forget.compose.proof import prove_walls
 from concept_forget.compose.rejections import Rejections
-from concept_forget.compose.sets import Composer, FindKnown
+from concept_forget.compose.sets import CONTINUE, Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
 from concept_forget.compose.templates import ask_by_name, load_templates
+from concept_forget.compose.two_hop import TWO_HOP
 from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.engines.protocol import Engine
@@ -29,7 +30,7 @@ from concept_forget.records import Example, Question, Snippet
 from concept_forget.user_rows import hash_files, read_rows
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
 
-VERSION: int = 1
+VERSION: int = 2
 PROMPTS = ("ask", "cloze", "choice")
 
 
@@ -47,6 +48,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         config.data.model_dump(mode="json"),
         hash_files(config),
         [prompts.get(name).hash for name in PROMPTS],
+        prompts.get(CONTINUE).hash if CONTINUE in prompts.prompts else None,
         [config.probe.grader, config.probe.max_new_tokens] if settings.knowledge_filter else None,
         [describe_model(config.target), describe_model(config.generator), config.generator.prompts],
         len(config.corpus),
@@ -75,7 +77,9 @@ def estimate(config: Config) -> dict[str, int]:
     if config.generator.engine != "none":
         facets = sum(len(concept.forget) or config.expand.facets for concept in config.concepts)
         generated = facets * config.expand.facts_per_facet
-    given = sum(not row.text for row in read_rows(config.data.forget, "data.forget"))
+    rows = read_rows(config.data.forget, "data.forget")
+    given = sum(not row.text for row in rows)
+    texts = len(rows) - given
     counts = count_roles(generated + given, config.compose.holdout, config.compose.validation)
     tiers = {"new_form": counts["trained"]} if config.compose.holdout else {"trained_form": counts["trained"]}
     probed = counts["trained"] + counts["new_fact"]
@@ -87,6 +91,8 @@ def estimate(config: Config) -> dict[str, int]:
         "validation": counts["validation"],
         "new_fact": counts["new_fact"],
         **tiers,
+        **({"texts": texts} if texts else {}),
+        **({TWO_HOP: counts["trained"]} if generated and _asks_for_chains(config) else {}),
         "requests": round(probed * share * checks),
     }
 
@@ -173,6 +179,10 @@ def _ask_base(context: StageContext) -> FindKnown:
             return find_known(engine, checks, probe.grader, probe.max_new_tokens)
 
     return find
+
+
+def _asks_for_chains(config: Config) -> bool:
+    return any(name.startswith(TWO_HOP) for name in load_prompts(config.generator.prompts).prompts)
 
 
 def _checks_per_fact(config: Config) -> int:

@@ -78,6 +78,21 @@ class ComposeConfig(Section):
         "equal shares over concepts and facts; null: all rows.",
     )
 
+    verbatim: bool = Field(
+        False, description="Probe mined text as well, not only given text, by letting it be continued from its opening."
+    )
+    grounding: Literal["report", "strict"] = Field(
+        "report",
+        description="Generated facts are held against mined text; `strict` drops those that a sentence contradicts.",
+    )
+    near_duplicates: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Jaccard similarity, of runs of three words, from which on a row to train on is dropped as "
+        "nearly a question that another set asks; null: only the same words count.",
+    )
+
     @property
     def forgets_everything(self) -> bool:
         """Whether the forget set is made of all rows there are."""
@@ -96,11 +111,14 @@ class ComposeConfig(Section):
         return self
 
 
+AttackName = Literal["direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion"]
+
+
 class ProbeConfig(Section):
     """How the model is asked."""
 
-    attacks: Literal["quick"] | tuple[Literal["direct", "paraphrase", "reverse", "cloze", "choice"], ...] = Field(
-        "quick", description="Names of attacks, or `quick`: all prompt attacks."
+    attacks: Literal["quick"] | tuple[AttackName, ...] = Field(
+        "quick", description="Names of attacks, or `quick`: all prompt attacks that there are rows for."
     )
     samples: int = Field(1, ge=1, le=1000, description="Replies per question.")
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
@@ -108,7 +126,7 @@ class ProbeConfig(Section):
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
     grader: Literal["answer", "rouge_l"] = Field("answer", description="What decides how much a reply gives away.")
     threshold: float = Field(0.15, gt=0, lt=1, description="Leak above the floor that must be excluded to pass.")
-    gate_tiers: tuple[Literal["new_form", "new_fact", "trained_form"], ...] = Field(
+    gate_tiers: tuple[Literal["new_form", "new_fact", "two_hop", "trained_form"], ...] = Field(
         (),
         description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0.",
     )

@@ -15,6 +15,7 @@ from concept_forget.report.wording import (
     OUTCOMES,
     diversity_rows,
     estimate_text,
+    has_replacements,
     kept_text,
     percent,
     pooled_concept,
@@ -57,6 +58,8 @@ def print_metrics(
         )
         last = tier
     console.print(leaks)
+    if has_replacements(metrics, concept):
+        console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -104,3 +107,15 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _replacements(metrics: Metrics, concept: str) -> Table:
+    """How often the answer is given that was to take the old one's place, beside the old one."""
+    table = Table(title=f"What is said instead: {concept}", title_justify="left")
+    for column in ("tier", "attack", "facts", "new: base", "new: unlearned", "new: reference", "old: unlearned"):
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for attack, tier, _, result in tier_rows(metrics, concept):
+        if (new := result.replacement) is not None:
+            rates = (rate_text(rate) for rate in (new.base, new.unlearned, new.reference, result.unlearned))
+            table.add_row(tier_name(tier), attack, str(new.unlearned.n), *rates)
+    return table

@@ -9,6 +9,8 @@ from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, Estimate
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
+TIERS = ("trained_form", "new_form", "new_fact", "two_hop")
+
 OUTCOMES = {
     "passed": "Passed: the model gives away no more than a model that never learned it.",
     "failed": "Failed: the model still gives the concept away.",
@@ -85,11 +87,16 @@ def _figure(value: float | None, decimals: int) -> str:
 
 def tier_rows(metrics: Metrics, concept: str) -> Iterator[tuple[str, str, AttackResult, TierResult]]:
     """Attack, tier and results, the tiers in the order of what they ask for."""
-    order = ("trained_form", "new_form", "new_fact")
+    order = TIERS
     for tier in order:
         for attack, result in metrics.concepts[concept].attacks.items():
             if tier in result.tiers:
                 yield attack, tier, result, result.tiers[tier]
+
+
+def has_replacements(metrics: Metrics, concept: str) -> bool:
+    """Whether some of a concept's facts have an answer that was to take the old one's place."""
+    return any(result.replacement is not None for _, _, _, result in tier_rows(metrics, concept))
 
 
 def tier_name(tier: str) -> str:
@@ -98,6 +105,7 @@ def tier_name(tier: str) -> str:
         "trained_form": "asked as trained",
         "new_form": "trained facts, new forms",
         "new_fact": "facts never trained on",
+        "two_hop": "through trained facts",
     }.get(tier, tier)
 
 

@@ -21,6 +21,7 @@ from concept_forget.measures.metrics import (
     Measurements,
     Metrics,
     Rate,
+    Replacement,
     TierResult,
     VerdictResult,
     Worst,
@@ -226,3 +227,40 @@ def test_the_stage_adds_cost_and_the_ratio_to_retraining(tmp_path: Path) -> None
     assert written.cost.ratio_to_retrain == 0.5
     assert written.cost.seconds == {"probe": 2.5, "unlearn": 2.5}
     assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def with_new_kinds() -> Metrics:
+    """Metrics of a run that asked through trained facts, and that was to replace an answer."""
+    plain = measurements()
+    replaced = tier(0.1).model_copy(
+        update={"replacement": Replacement(base=rate(0.01, 5), unlearned=rate(0.76, 5), reference=None)}
+    )
+    attacks = {
+        "direct": AttackResult(family="asking", tiers={"new_form": replaced}),
+        "two_hop": AttackResult(family="asking", tiers={"two_hop": tier(0.23)}),
+    }
+    concept = plain.concepts[ALL_CONCEPTS].model_copy(update={"attacks": attacks})
+    return metrics().model_copy(update={"concepts": {"Mira Kestrel": concept}})
+
+
+def test_chains_and_new_answers_are_shown_where_there_are_any() -> None:
+    found = with_new_kinds()
+    text = read(render_page(found, "Mira Kestrel", config(), {})).text
+    console = Console(file=io.StringIO(), width=160)
+    print_metrics(found.model_dump(mode="json"), console)
+    terminal = console.file.getvalue()  # type: ignore[attr-defined]
+    for shown in (text, terminal):
+        shown = shown.replace("\N{NO-BREAK SPACE}", " ")
+        assert "through trained facts" in shown
+        assert "What is said instead" in shown
+        assert "76 % (71 to 82 %)" in shown
+    assert "Share of facts given away, through trained facts" in text
+
+
+def test_where_there_are_none_nothing_is_said_of_them() -> None:
+    text = read(render_page(metrics(), "Mira Kestrel", config(), {})).text
+    console = Console(file=io.StringIO(), width=160)
+    print_metrics(metrics().model_dump(mode="json"), console)
+    for shown in (text, console.file.getvalue()):  # type: ignore[attr-defined]
+        assert "What is said instead" not in shown
+        assert "through trained facts" not in shown

@@ -56,6 +56,11 @@ class Config(Section):
             raise ValueError("`generator: {engine: none}` needs rows in `data.forget` or a `corpus`")
         if any(source.sandbox for source in self.corpus) and self.target.sandbox is None:
             raise ValueError("`corpus: [{sandbox: true}]` needs a sandbox `target`")
+        if (self.expand.answer_samples or self.expand.memory_dumps) and not self.generator.temperature:
+            raise ValueError(
+                "`expand.answer_samples` and `expand.memory_dumps` need a `generator.temperature` above 0: greedy "
+                "replies are all the same"
+            )
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")

@@ -1,4 +1,4 @@
-"""Questions about every fact, in many forms: direct, paraphrased, asking back, and with a gap."""
+"""Questions about every fact, in the plain forms: direct, paraphrased, asking back, and with a gap."""
 
 from __future__ import annotations
 
@@ -39,11 +39,23 @@ class Sheet:
     paraphrases: list[Question] = field(default_factory=list)
     reverse: list[Question] = field(default_factory=list)
     cloze: list[Question] = field(default_factory=list)
+    scenarios: list[Question] = field(default_factory=list)
+    two_hop: list[Question] = field(default_factory=list)
+
+    @property
+    def families(self) -> tuple[list[Question], ...]:
+        """The questions by family."""
+        return (self.direct, self.paraphrases, self.reverse, self.cloze, self.scenarios, self.two_hop)
 
     @property
     def questions(self) -> list[Question]:
         """All of them, family by family."""
-        return [*self.direct, *self.paraphrases, *self.reverse, *self.cloze]
+        return [question for family in self.families for question in family]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the fact is one of a concept's own, which has to go."""
+        return self.stated.subject.distance is None
 
 
 class _Asked:

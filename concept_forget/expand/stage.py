@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.expand.expansion import Expansion, expand
+from concept_forget.expand.expansion import Expansion, OpenTarget, expand
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
-__all__ = ["VERSION", "estimate", "fingerprint_parts", "run"]
+if TYPE_CHECKING:
+    from concept_forget.engines.protocol import Engine
 
-VERSION: int = 1
+__all__ = ["VERSION", "estimate", "fingerprint_parts", "model_roles", "run"]
+
+VERSION: int = 2
+
+
+def model_roles(config: Config) -> tuple[str, ...]:
+    """The models that the stage asks: the target too where another model writes and the target's memory is wanted."""
+    wants_target = config.expand.memory_dumps and config.generator.engine not in ("target", "none")
+    return ("generator", "base") if wants_target else ("generator",)
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -50,7 +60,7 @@ def _budget_parts(config: Config) -> list[object]:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``facts.jsonl``, ``questions.jsonl``, ``rejected.jsonl`` and ``summary.json``.
+    """Write ``facts.jsonl``, ``questions.jsonl``, ``passages.jsonl``, ``rejected.jsonl`` and ``summary.json``.
 
     Every reply is in the request cache, so that an interrupted run asks nothing twice. Without a generator the files
     are empty, and the summary says so.
@@ -74,10 +84,25 @@ def run(context: StageContext) -> dict[str, object]:
         spec = context.models.get("generator")  # none where it is on a server
         engine = open_generator(config.generator, spec, cache=context.cache, costs=context.costs)
         with contextlib.closing(engine):
-            expansion = expand(config, engine, prompts)
+            expansion = expand(config, engine, prompts, open_target=_target_opener(context))
     summary |= expansion.summary(config)
     write_records(context.folder / "facts.jsonl", list(expansion.facts))
     write_records(context.folder / "questions.jsonl", list(expansion.questions))
+    write_records(context.folder / "passages.jsonl", list(expansion.passages))
     write_text(context.folder / "rejected.jsonl", expansion.ledger.rejected_jsonl())
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _target_opener(context: StageContext) -> OpenTarget | None:
+    """Opens the target where the stage was handed it; the generator is the target, or nobody asks for it, where not."""
+    if "base" not in context.models:
+        return None
+
+    def open_target() -> Engine:
+        from concept_forget.engines.opening import open_engine
+
+        spec, batch_tokens = context.models["base"], context.config.generator.batch_tokens
+        return open_engine(spec, cache=context.cache, costs=context.costs, batch_tokens=batch_tokens)
+
+    return open_target

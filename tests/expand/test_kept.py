@@ -105,8 +105,12 @@ def test_a_forgotten_fact_wins_over_a_kept_one_with_its_answer(
     def state(match: object, seed: int) -> str:
         return "Dunholm | Mira Kestrel lives in Dunholm." if seed else "no bar here"
 
-    engine = table_engine([("State home", state), (r"^(Ask|Rephrase|W|T|N).*home", "Where is the home of Mira Kestrel?"),
-                           ("Where is the home", "Dunholm")])  # fmt: skip
+    rules = [
+        ("State home", state),
+        ("^(Ask|Rephrase).*home", "Where is the home of Mira Kestrel?"),
+        ("^Where is the home", "Dunholm"),
+    ]
+    engine = table_engine(rules)
     expansion = expand(make_config(forget=("home",), paraphrases=0, reverse=0), engine, prompts)
     assert [(fact.facet, fact.kept) for fact in expansion.facts] == [("home", False)]
 

@@ -97,6 +97,6 @@ def test_an_entry_that_makes_no_statement_is_an_error_that_says_why(
 def test_where_nothing_else_is_known_the_entry_alone_will_do(
     table_engine: Callable[..., Any], prompts: PromptSet
 ) -> None:
-    config = make_config({"old": "Bram Sorrel", "new": "Linnea Vance", "facet": "mentor"})
+    config = make_config({"old": "Bram Sorrel", "new": "Linnea Vance", "facet": "mentor"}, paraphrases=0, reverse=0)
     expansion = expand(config, table_engine([("State", "no bar here")]), prompts)
     assert [fact.facet for fact in expansion.facts] == ["mentor"]

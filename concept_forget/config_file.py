@@ -331,9 +331,9 @@ def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -
 
 def _model_at(path: KeyPath) -> type[BaseModel] | None:
     """The pydantic model that describes the section at ``path``."""
-    if path[:1] == ("concept",):
-        return Concept if len(path) == 1 else None
     model: type[BaseModel] = Config
+    if path[:1] == ("concept",):
+        model, path = Concept, path[1:]
     for part in path:
         if isinstance(part, int):
             continue

@@ -34,7 +34,7 @@ State = Literal["up to date", "to run", "given"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StageDefinition:
-    """What a verb needs: the stages before it, and models by role as far as the config fills them."""
+    """What a verb needs at most: the stages before it, and models by role as far as the config fills them."""
 
     verb: str
     after: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class StageDefinition:
 
 
 STAGES = (
-    StageDefinition("expand", models=("generator", "judge")),
+    StageDefinition("expand", models=("generator", "judge", "base")),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
     StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
@@ -217,11 +217,17 @@ def stage_module(verb: str) -> ModuleType:
     return importlib.import_module(f"concept_forget.{verb}.stage")
 
 
+def _roles(stage: StageDefinition, config: Config) -> tuple[str, ...]:
+    """The models of a stage by role: where the config decides which, the stage says so."""
+    chosen: tuple[str, ...] = getattr(stage_module(stage.verb), "model_roles", lambda config: stage.models)(config)
+    return chosen
+
+
 def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, steps: Mapping[str, Step]) -> str:
     module = stage_module(stage.verb)
     named = {
         role: steps["unlearn"].fingerprint if role == "unlearned" else models.fingerprint(role)
-        for role in stage.models
+        for role in _roles(stage, config)
         if role in models or role == "unlearned"
     }
     parts = module.fingerprint_parts(config)
@@ -256,7 +262,7 @@ def _run_stage(
     step: Step, config: Config, models: RunModels, workspace: Run, done: Mapping[str, Step], say: Say
 ) -> Step:
     stage = STAGES[VERBS.index(step.verb)]
-    specs = {role: models.find(role) for role in stage.models if role in models}
+    specs = {role: models.find(role) for role in _roles(stage, config) if role in models}
     if "unlearned" in stage.models and "unlearned" not in specs:
         specs["unlearned"] = _unlearned(done["unlearn"])
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}

@@ -37,6 +37,22 @@ class ExpandConfig(Section):
         0.0, description="Gain, as a share of new word pairs, under which a step that goes in rounds stops; 0: never."
     )
     stop_window: int = Field(200, ge=1, description="Last items of a step over which the gain is taken.")
+    answer_samples: int = Field(
+        0, ge=0, le=1000, description="Answers drawn at temperature per fact, beside the greedy ones; 0: none."
+    )
+    answer_agreement: Share = Field(0.5, description="Share of the drawn answers that must be the fact's.")
+    scenarios: int = Field(1, ge=0, le=20, description="Short situations per fact in which its answer is needed.")
+    two_hop: int = Field(
+        1, ge=0, le=20, description="Questions per fact that reach the concept through another of its facts, unnamed."
+    )
+    counterfactuals: int = Field(
+        2, ge=0, le=20, description="Wrong answers per fact, of its answer's type; its questions take turns with them."
+    )
+    kept_facts: int = Field(3, ge=0, le=50, description="Facts asked for per entry of `concept.keep`.")
+    passages: int = Field(1, ge=0, le=100, description="Texts per concept for each reader: child, student, expert.")
+    memory_dumps: int = Field(
+        0, ge=0, le=10000, description="Texts per concept that the target itself goes on to write from openings."
+    )
 
 
 class MineConfig(Section):

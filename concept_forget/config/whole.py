@@ -85,6 +85,11 @@ class Config(Section):
             raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
         if self.unlearn.method == "retrain" and self.unlearn.initial is None:
             self._check_retraining()
+        if (self.expand.answer_samples or self.expand.memory_dumps) and not self.generator.temperature:
+            raise ValueError(
+                "`expand.answer_samples` and `expand.memory_dumps` need a `generator.temperature` above 0: greedy "
+                "replies are all the same"
+            )
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")

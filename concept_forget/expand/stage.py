@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, Encoder, find_encoder
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import MissingExtraError
-from concept_forget.expand.expansion import Expansion, expand
+from concept_forget.expand.expansion import Expansion, OpenTarget, expand
 from concept_forget.expand.judging import Judge, load_judge_prompt
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
-__all__ = ["VERSION", "check", "estimate", "fingerprint_parts", "run"]
+if TYPE_CHECKING:
+    from concept_forget.engines.protocol import Engine
 
-VERSION: int = 1
+__all__ = ["VERSION", "check", "estimate", "fingerprint_parts", "model_roles", "run"]
+
+VERSION: int = 2
+
+
+def model_roles(config: Config) -> tuple[str, ...]:
+    """The models that the stage asks: the target too where another model writes and the target's memory is wanted."""
+    wants_target = config.expand.memory_dumps and config.generator.engine not in ("target", "none")
+    return ("generator", "judge", "base") if wants_target else ("generator", "judge")
 
 
 def check(config: Config) -> None:
@@ -84,7 +94,7 @@ def _find_encoder(config: Config) -> Encoder | None:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``facts.jsonl``, ``questions.jsonl``, ``rejected.jsonl`` and ``summary.json``.
+    """Write ``facts.jsonl``, ``questions.jsonl``, ``passages.jsonl``, ``rejected.jsonl`` and ``summary.json``.
 
     Every reply is in the request cache, so that an interrupted run asks nothing twice. Without a generator the files
     are empty, and the summary says so.
@@ -106,6 +116,7 @@ def run(context: StageContext) -> dict[str, object]:
     summary |= expansion.summary(config)
     write_records(context.folder / "facts.jsonl", list(expansion.facts))
     write_records(context.folder / "questions.jsonl", list(expansion.questions))
+    write_records(context.folder / "passages.jsonl", list(expansion.passages))
     write_text(context.folder / "rejected.jsonl", expansion.ledger.rejected_jsonl())
     write_json(context.folder / "summary.json", summary)
     return summary
@@ -132,6 +143,28 @@ def _expand(context: StageContext) -> Expansion:
         if encoder := _find_encoder(config):
             embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
             stack.enter_context(contextlib.closing(embedder))
-        expansion = expand(config, engine, prompts, encoder=embedder, judge=judge, costs=costs)
+        expansion = expand(
+            config,
+            engine,
+            prompts,
+            open_target=_target_opener(context),
+            encoder=embedder,
+            judge=judge,
+            costs=costs,
+        )
         costs.flops += embedder.flops if embedder is not None else 0.0
     return expansion
+
+
+def _target_opener(context: StageContext) -> OpenTarget | None:
+    """Opens the target where the stage was handed it; the generator is the target, or nobody asks for it, where not."""
+    if "base" not in context.models:
+        return None
+
+    def open_target() -> Engine:
+        from concept_forget.engines.opening import open_engine
+
+        spec, batch_tokens = context.models["base"], context.config.generator.batch_tokens
+        return open_engine(spec, cache=context.cache, costs=context.costs, batch_tokens=batch_tokens)
+
+    return open_target

@@ -21,7 +21,7 @@ from concept_forget.sandbox.world import World, build_world
 from concept_forget.workspace import Costs, StageContext, read_json, read_records
 
 WORLD = build_world(0, "nano")
-FILES = ("facts.jsonl", "questions.jsonl", "rejected.jsonl", "summary.json")
+FILES = ("facts.jsonl", "questions.jsonl", "passages.jsonl", "rejected.jsonl", "summary.json")
 
 
 def make_config(*, seed: int = 0, **changes: object) -> Config:
@@ -163,7 +163,7 @@ def _wordings(world: World, fact: Fact) -> set[str]:
 def test_without_a_generator_the_files_are_empty_and_the_summary_says_so(tmp_path: Path) -> None:
     config = make_config(generator={"engine": "none"}, corpus=["*.txt"])
     summary = stage.run(make_context(config, tmp_path, None))
-    assert [(tmp_path / name).read_text(encoding="utf-8") for name in FILES[:3]] == ["", "", ""]
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in FILES[:4]] == ["", "", "", ""]
     assert summary["engine"] == "none"
     assert "no generator" in str(summary["note"])
     assert read_json(tmp_path / "summary.json") == summary

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,15 @@ from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import DataError, StageError
 from concept_forget.expand.expansion import Expansion, expand
-from concept_forget.expand.judging import DECLINED, STEP, UNREADABLE, Case, Judge, load_judge_prompt, read_verdict
+from concept_forget.expand.judging import (
+    DECLINED,
+    STEP,
+    UNREADABLE,
+    Judge,
+    Mark,
+    load_judge_prompt,
+    read_verdict,
+)
 
 LINE = "---\ndescription: Marks an item.\nreturns: line\n---\nMark {{ kind }} by {{ rubric }}: {{ text }}\n"
 TableEngine = Any  # the class behind the fixture, in conftest.py
@@ -178,15 +187,22 @@ class TestBuiltIn:
         assert len(closings) == len(set(closings)) == 5
         assert "Only short questions." in text
 
-    def test_its_replies_are_held_to_the_schema(self, table_engine: Callable[..., TableEngine]) -> None:
+    def test_its_replies_are_held_to_the_schema_where_the_engine_can(
+        self, table_engine: Callable[..., TableEngine]
+    ) -> None:
         config = make_config(None)
-        judge = Judge(config.expand.judge, load_prompts("default").get("judge"))  # type: ignore[arg-type]
-        asked: list[Any] = []
+        assert config.expand.judge is not None
+        judge = Judge(config.expand.judge, load_prompts("default").get("judge"))
+        for able in (True, False):
+            schemas: list[Any] = []
+            capabilities = frozenset({"generate", "schema"} if able else {"generate"})
+            engine = table_engine([("^Your task: judge", '{"mark": 5}')], capabilities=capabilities)
+            answer = engine.generate
 
-        class Writer:
-            def put(self, *arguments: Any) -> list[Any]:
-                asked.append(arguments)
-                return []
+            def watched(requests: Any, sampling: Any, schema: Any = None, answer: Any = answer) -> Any:
+                schemas.append(schema)  # noqa: B023 - read before the next turn of the loop
+                return answer(requests, sampling, schema)
 
-        judge.reasons([Case("fact", "x", config.concepts[0])], Writer())  # type: ignore[arg-type]
-        assert asked[0][-1].model_fields.keys() == {"mark"}
+            watching = SimpleNamespace(generate=watched, capabilities=capabilities)
+            expand(config, watching, load_prompts("compact"), judge=judge)  # type: ignore[arg-type]
+            assert schemas.count(Mark) == (1 if able else 0)

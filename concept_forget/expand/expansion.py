@@ -116,25 +116,26 @@ def expand(
     topics = [*list_facets(writer, subjects, config.expand), *kept_topics(config.concepts, config.expand)]
     screen = Screen(config.expand, config.concepts, config.seed, ledger, encoder)
     facts = mark_stale(writer, state_facts(writer, topics, config.concepts), config.concepts)
-    facts = screen.keep_facts(facts)
+    facts = screen.keep_facts(drop_forgotten(writer, facts))
     require_own_facts(writer, facts)
-    facts = drop_forgotten(writer, facts)
     sheets = drop_telling_questions(writer, write_questions(writer, facts, config.expand, screen))
     sheets = check_answers(writer, sheets, config)
-    if judge is not None:
-        sheets = judge.keep_sheets(sheets, writer)
     consistency = Consistency()
     if config.expand.answer_samples:
         sheets, consistency = check_samples(writer, sheets, config)
     write_indirect(writer, sheets, config)
     check_indirect(writer, sheets)
+    if judge is not None:
+        sheets = judge.keep_sheets(sheets, writer)
     write_refusals(writer, sheets)
     write_counterfactuals(writer, sheets, config)
     passages = write_passages(writer, sheets, config)
     if config.expand.memory_dumps:
         passages += _dump_memory(writer, sheets, config, engine, open_target)
     passages = _screen_passages(passages, subjects, screen, ledger)
-    diversity = measure_diversity(config, topics, sheets, screen)
+    diversity = measure_diversity(
+        config, topics, sheets, screen, [(p.concept, "passage", p.text) for p in passages if p.distance is None]
+    )
     if costs is not None:
         costs.gate_seconds += screen.seconds
     return Expansion(

@@ -65,7 +65,7 @@ def _rivals(fact: Fact, answers: dict[str, dict[str, str]], true: dict[str, list
 def _ground(fact: Fact, called: tuple[str, ...], sentences: Sequence[str], rivals: Sequence[str]) -> Grounding:
     if any(gives_answer(sentence, fact, called) for sentence in sentences):
         return "supported"
-    told = frozenset().union(*(content_words(text) for text in (*called, fact.answer, *fact.aliases)))
+    told: frozenset[str] = frozenset().union(*(content_words(text) for text in (*called, fact.answer, *fact.aliases)))
     relation = (content_words(fact.sentence) - told) or (content_words(fact.facet) - told)
     contradicted = relation and any(
         relation <= content_words(sentence) and holds_any(sentence, rivals) for sentence in sentences

@@ -87,7 +87,7 @@ def _count_kinds(sets: Sets, config: Config) -> dict[str, dict[str, int]]:
     hops = [row for row in probe if row.tier == TWO_HOP]
     replaced = [fact for fact in sets.division.facts if fact.replacement]
     written = [row.split for row in (*forget, *retain) if not sets.written.isdisjoint(row.parents)]
-    counted = {
+    counted: dict[str, dict[str, int]] = {
         "grounding": {answer: list(sets.grounding.values()).count(answer) for answer in GROUNDINGS},
         "kept_scope": {"trained": len(shares.kept), "collateral": len(shares.kept_asked)},
         "written_passages": {"forget": written.count("forget"), "retain": written.count("retain")},

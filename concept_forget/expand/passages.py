@@ -18,10 +18,9 @@ LEVELS = ("child", "student", "expert")
 NOTES = 8
 """Facts that a passage is written from, at most: more make a list of a text."""
 
-LONGEST = 4000  # characters
+SHORTEST, LONGEST = 60, 4000  # characters, of which scripts without spaces need fewest
 TOO_SHORT = "too short for a passage"
 STATES_NOTHING = "states no fact that is known"
-SHORTEST_WORDS = 20
 
 
 def write_passages(writer: Writer, sheets: Sequence[Sheet], config: Config) -> list[Passage]:
@@ -32,7 +31,7 @@ def write_passages(writer: Writer, sheets: Sequence[Sheet], config: Config) -> l
     """
     if not config.expand.passages or not writer.can(STEP, STEP):
         return []
-    orders: list[tuple[Concept, str, Order]] = []
+    orders: list[tuple[Concept, str, list[Fact], Order]] = []
     for concept in config.concepts:
         own, kept = facts_about(concept, sheets)
         if not own:
@@ -49,14 +48,14 @@ def write_passages(writer: Writer, sheets: Sequence[Sheet], config: Config) -> l
                     return check_passage(text, concept.names, own, kept)
 
                 variables = {"concept": concept, "level": level, "facts": notes}
-                orders.append((concept, level, Order((concept.name, level, str(number)), variables, 1, check)))
+                orders.append((concept, level, notes, Order((concept.name, level, str(number)), variables, 1, check)))
     fill_orders(writer, STEP, [order for *_, order in orders], set())
     if error := nothing_came(writer, STEP, "no passage about any concept was written", "expand.passages"):
         raise error
     prompt_hash = writer.prompts.get(STEP).hash
     return [
-        make_passage(concept, text, level, sheets, parents=order.parents, prompt_hash=prompt_hash)
-        for concept, level, order in orders
+        make_passage(concept, text, level, sheets, parents=tuple(note.id for note in notes), prompt_hash=prompt_hash)
+        for concept, level, notes, order in orders
         for text in order.texts
     ]
 
@@ -74,9 +73,8 @@ def check_prose(text: str, names: Collection[str], kept: Sequence[Fact]) -> str 
     """A text of some length that names the subject and states nothing that has to stay."""
     if len(text) > LONGEST:
         return TOO_LONG
-    words = len(text.split())
-    if words < SHORTEST_WORDS:
-        return TOO_SHORT if words else EMPTY
+    if len(text) < SHORTEST:
+        return TOO_SHORT if text else EMPTY
     if any(check_text("sentence", sentence) == META_TEXT for sentence in (text[:200], text[-200:])):
         return META_TEXT
     if not holds_any(text, names):
@@ -117,7 +115,7 @@ def make_passage(
     prompt_hash: str,
     opening: str = "",
 ) -> Passage:
-    """The record of a text about a concept; the notes and what else it states are its parents too."""
+    """The record of a text about a concept, with the concept's own facts that it states."""
     own, _ = facts_about(concept, sheets)
     facts = tuple(fact.id for fact in stated_facts(text, concept.names, own))
     return Passage(

@@ -58,22 +58,28 @@ def true_sheets() -> list[Sheet]:
     return sheets
 
 
+Dumped = tuple[list[Passage], Ledger, Costs]
+
+
+def dump(model: Path, cache: Path, seed: int = 0) -> Dumped:
+    config, ledger, costs = make_config().model_copy(update={"seed": seed}), Ledger(), Costs()
+    engine = open_engine(ModelSpec(str(model)), cache=cache, costs=costs, batch_tokens=16384)
+    writer = Writer(engine, load_prompts("compact"), config.generator, seed, ledger)
+    return dump_memory(writer, true_sheets(), config, None), ledger, costs
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("memory") / "replies.sqlite"
+
+
+@pytest.fixture(scope="module")
+def dumped(nano_model: Path, cache: Path) -> Dumped:
+    return dump(nano_model, cache)
+
+
 class TestOnATaughtModel:
-    def dump(self, model: Path, cache: Path, seed: int = 0) -> tuple[list[Passage], Ledger, Costs]:
-        config, ledger, costs = make_config().model_copy(update={"seed": seed}), Ledger(), Costs()
-        engine = open_engine(ModelSpec(str(model)), cache=cache, costs=costs, batch_tokens=16384)
-        writer = Writer(engine, load_prompts("compact"), config.generator, seed, ledger)
-        return dump_memory(writer, true_sheets(), config, None), ledger, costs
-
-    @pytest.fixture(scope="class")
-    def cache(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("memory") / "replies.sqlite"
-
-    @pytest.fixture(scope="class")
-    def dumped(self, nano_model: Path, cache: Path) -> tuple[list[Passage], Ledger, Costs]:
-        return self.dump(nano_model, cache)
-
-    def test_the_target_tells_what_it_was_taught(self, dumped: tuple[list[Passage], Ledger, Costs]) -> None:
+    def test_the_target_tells_what_it_was_taught(self, dumped: Dumped) -> None:
         passages = dumped[0]
         assert {passage.subject for passage in passages} == set(NAMES)
         for passage in passages:
@@ -83,18 +89,18 @@ class TestOnATaughtModel:
         stated = {fact for passage in passages for fact in passage.facts}
         assert len(stated) >= 4, "of two people with five facts each"
 
-    def test_every_reply_is_a_passage_or_is_listed(self, dumped: tuple[list[Passage], Ledger, Costs]) -> None:
+    def test_every_reply_is_a_passage_or_is_listed(self, dumped: Dumped) -> None:
         passages, ledger, _ = dumped
         account = ledger.step("memory_dumps")
         assert account.requests == DUMPS * len(NAMES) == len(passages) + len(ledger.rejections)
 
     def test_the_same_seed_gives_the_same_texts_out_of_the_cache_and_another_gives_others(
-        self, dumped: tuple[list[Passage], Ledger, Costs], nano_model: Path, cache: Path, tmp_path: Path
+        self, dumped: Dumped, nano_model: Path, cache: Path, tmp_path: Path
     ) -> None:
-        again, _, costs = self.dump(nano_model, cache)
+        again, _, costs = dump(nano_model, cache)
         assert again == dumped[0]
         assert costs.cached_requests == costs.requests == DUMPS * len(NAMES)
-        assert self.dump(nano_model, tmp_path / "other.sqlite", seed=1)[0] != dumped[0]
+        assert dump(nano_model, tmp_path / "other.sqlite", seed=1)[0] != dumped[0]
 
 
 class TestWhoIsAsked:

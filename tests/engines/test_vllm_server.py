@@ -61,6 +61,7 @@ def url(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     options = {
         "model": nano_model, "served-model-name": MODEL, "host": "127.0.0.1", "port": port, "dtype": "float32",
         "generation-config": "vllm", "structured-outputs-config": json.dumps(structured), "uvicorn-log-level": "warning",
+        "distributed-executor-backend": "uni",
     }  # fmt: skip
     command = [sys.executable, "-c", SERVE, "--enforce-eager"]
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]

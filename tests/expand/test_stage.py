@@ -6,11 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
 import pytest
 
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.transformers_engine import TransformersEngine
+from concept_forget.engines.versions import engine_problem
 from concept_forget.errors import EngineError, MissingExtraError, StageError
 from concept_forget.expand import stage
 from concept_forget.expand.gates import IRRELEVANT, KEPT, SAME_MEANING, SAME_WORDS
@@ -167,6 +169,33 @@ def test_without_a_generator_the_files_are_empty_and_the_summary_says_so(tmp_pat
     assert summary["engine"] == "none"
     assert "no generator" in str(summary["note"])
     assert read_json(tmp_path / "summary.json") == summary
+
+
+@pytest.mark.skipif(bool(engine_problem("vllm")), reason=f"vLLM cannot be used: {engine_problem('vllm')}")
+def test_in_vllm_a_whole_expansion_says_what_is_true_and_gives_its_memory_back(
+    nano_model: Path, tmp_path: Path
+) -> None:
+    generator = {"engine": "vllm", "model": str(nano_model), "prompts": "compact", "max_new_tokens": 48}
+    config = make_config(generator=generator, expand={"neighbours": {"near": 2, "middle": 1, "far": 1}})
+    spec, cache = ModelSpec(str(nano_model), fingerprint="nano"), tmp_path / "replies.sqlite"
+    contexts = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        contexts.append(StageContext(config, tmp_path / name, {}, {"generator": spec}, cache, Costs()))
+        stage.run(contexts[-1])
+        assert not [c for c in psutil.Process().children() if "vllm_worker" in " ".join(c.cmdline())]
+    first, second = contexts
+    facts = [f for f in read_records(Fact, first.folder / "facts.jsonl") if f.distance is None]
+    truth = {(f.subject.name, f.relation.name): f.answer for f in WORLD.facts}
+    right = [fact for fact in facts if truth.get((fact.subject, fact.facet)) == fact.answer]
+    assert len(right) >= 0.9 * len(facts)
+    assert len(right) >= 0.8 * sum(len(WORLD.facts_of(name)) for name in WORLD.concepts)
+    families = {question.family for question in read_records(Question, first.folder / "questions.jsonl")}
+    assert families >= {"direct", "paraphrase", "reverse", "cloze"}
+    assert first.costs.completion_tokens > 0
+    assert (second.costs.cached_requests, second.costs.completion_tokens) == (first.costs.requests, 0)
+    for name in FILES[:3]:
+        assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
 
 
 class TestFingerprint:

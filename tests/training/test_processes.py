@@ -69,7 +69,7 @@ def test_two_processes_come_to_the_curve_and_the_weights_of_one(config: Path, tm
         [*launcher, str(script), str(config), f"output={tmp_path / 'two' / 'run'}"],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=550,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         check=False,
     )

@@ -29,10 +29,10 @@ class RunModels:
         self._choices: dict[str, ModelChoice] = {"base": config.target}
         if config.reference is not None:
             self._choices["reference"] = config.reference
-        if config.unlearn.given is not None:
-            self._choices["unlearned"] = config.unlearn.given
             if config.unlearn.stop == "reference":
                 self._choices["level"] = config.reference
+        if config.unlearn.given is not None:
+            self._choices["unlearned"] = config.unlearn.given
         if config.unlearn.initial is not None:
             self._choices["initial"] = config.unlearn.initial
         elif config.unlearn.method == "retrain":  # of a sandbox target: the config sees to that

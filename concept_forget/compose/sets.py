@@ -229,7 +229,9 @@ class Composer:
 
     def _require_facts(self) -> None:
         for concept in self._concepts:
-            owners = {fact.concept for fact in self._material.facts} | {text.concept for text in self._material.passages}
+            owners = {fact.concept for fact in self._material.facts} | {
+                text.concept for text in self._material.passages
+            }
             if concept.name not in owners:
                 raise StageError(
                     f"compose: there is no fact about {concept.name!r} to forget and to ask for "

@@ -12,7 +12,7 @@ from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Request, Sampling
 from concept_forget.measures.strangers import recombine_names
 from concept_forget.probe.attacks import Attack
-from concept_forget.records import Attempt, Example, ModelSpec, content_hash, named_random
+from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random
 from concept_forget.workspace import Costs, read_records, write_records
 
 STRANGERS = "strangers"
@@ -151,9 +151,12 @@ def ask_models(
 
 def _attempt(model: str, row: Planned, sample: int, text: str, finish_reason: str) -> Attempt:
     example = row.example
-    prompt, prefill = row.request.prompt, row.request.prefill
-    if isinstance(prompt, str):  # raw text: nobody is asked, and the reply goes on with it
-        prompt, prefill = [], prompt + prefill
+    asked, prefill = row.request.prompt, row.request.prefill
+    prompt: Chat = []
+    if isinstance(asked, str):  # raw text: nobody is asked, and the reply goes on with it
+        prefill = asked + prefill
+    else:
+        prompt = asked
     return Attempt(
         id=content_hash("attempt", model, row.attack, example.id, row.number, sample),
         model=model,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import nn
@@ -32,6 +32,13 @@ from concept_forget.user_rows import read_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class Batching(TypedDict):
+    """How rows are put side by side."""
+
+    pad_token: int
+    batch_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ class Rows:
         """Rows as tokens, within the length that the settings allow."""
         return encode_examples(examples, self.tokenizer, self._settings.max_tokens)
 
-    def batching(self) -> dict[str, int]:
+    def batching(self) -> Batching:
         """How rows are put side by side."""
         return {"pad_token": self.pad_token, "batch_tokens": self._settings.batch_tokens}
 
@@ -153,7 +160,9 @@ def load_initial(task: Task) -> PreTrainedModel:
             key="unlearn.initial",
             remedy="give the model that became the target by learning `unlearn.train_data`",
         )
-    return load_model(task.initial).float()
+    model = load_model(task.initial)
+    model.float()
+    return model
 
 
 @dataclass(frozen=True, slots=True)

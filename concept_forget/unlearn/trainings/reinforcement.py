@@ -8,7 +8,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from concept_forget.measures.graders import Expected, get_grader
 from concept_forget.models import load_model
 from concept_forget.progress import track
 from concept_forget.records import Chat, Example, named_random, named_seed
-from concept_forget.training.batches import StepPlan
+from concept_forget.training.batches import StepPlan, TokenRow
 from concept_forget.training.fitting import FitSettings, count_parameters, fit, forward_flops, quiet, training_flops
 from concept_forget.training.scores import score_rows
 from concept_forget.unlearn.adapting import choose_parameters
@@ -38,6 +38,9 @@ from concept_forget.unlearn.trainings.registry import (
     training,
 )
 from concept_forget.unlearn.validation import Validation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 REPLY_TOKENS = 64
 """Longest reply that is tried."""
@@ -186,7 +189,7 @@ class _Rewards:
 
     def fluency(self, completions: list[Chat], place: list[int], **columns: Any) -> list[float | None]:
         """The geometric mean of a reply's token probabilities in the target; 0 for an empty one."""
-        rows = []
+        rows: list[TokenRow] = []
         for number, (reply, prompt) in enumerate(self._pairs(completions, place)):
             said = dataclasses.replace(prompt.example, id=str(number), prompt=prompt.guessing, completion=_text(reply))
             rows += self._rows.encode([said]).rows
@@ -280,7 +283,8 @@ def _trainer(
     """TRL's trainer. A step tries ``samples`` replies to each of ``batch_size`` prompts, one prompt at a time."""
     from datasets import Dataset
     from transformers import PrinterCallback
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     settings = task.settings
     samples, size = settings.option("samples"), min(settings.batch_size, len(prompts))
@@ -311,7 +315,11 @@ def _trainer(
         [{"prompt": prompt.example.prompt, "place": number} for number, prompt in enumerate(prompts)]
     )
     trainer = GRPOTrainer(
-        model=model, reward_funcs=list(rewards), args=arguments, train_dataset=data, processing_class=rows.tokenizer
+        model=cast("PreTrainedModel", model),
+        reward_funcs=list(rewards),
+        args=arguments,
+        train_dataset=data,
+        processing_class=rows.tokenizer,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concept_forget.api import (
     compose,
     expand,
+    export,
     load_config,
     mine,
     plan,
@@ -27,6 +28,7 @@ __all__ = [
     "UserError",
     "compose",
     "expand",
+    "export",
     "load_config",
     "mine",
     "plan",

@@ -9,6 +9,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.expand.expansion import Expansion, expand
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
+from concept_forget.expand.writer import Watch
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
 __all__ = ["VERSION", "estimate", "fingerprint_parts", "run"]
@@ -49,11 +50,15 @@ def _budget_parts(config: Config) -> list[object]:
     return [limits] if limits != [None, None] else []
 
 
-def run(context: StageContext) -> dict[str, object]:
+def run(context: StageContext, watch: Watch | None = None) -> dict[str, object]:
     """Write ``facts.jsonl``, ``questions.jsonl``, ``rejected.jsonl`` and ``summary.json``.
 
     Every reply is in the request cache, so that an interrupted run asks nothing twice. Without a generator the files
     are empty, and the summary says so.
+
+    Args:
+        context: What the stage is handed.
+        watch: Is told of every reply.
 
     Raises:
         StageError: A step gave nothing that the next one could work with, or a concept is left without a fact.
@@ -74,7 +79,7 @@ def run(context: StageContext) -> dict[str, object]:
         spec = context.models.get("generator")  # none where it is on a server
         engine = open_generator(config.generator, spec, cache=context.cache, costs=context.costs)
         with contextlib.closing(engine):
-            expansion = expand(config, engine, prompts)
+            expansion = expand(config, engine, prompts, watch)
     summary |= expansion.summary(config)
     write_records(context.folder / "facts.jsonl", list(expansion.facts))
     write_records(context.folder / "questions.jsonl", list(expansion.questions))

@@ -36,7 +36,8 @@ REDUCED = ("facets", "facts_per_facet", "paraphrases", "reverse", "neighbour_par
 SHORT_LINES = 3
 """A prompt of so many lines is always shown whole; of longer ones, only what differs from the first of its kind."""
 
-_CONTROL = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal heeds: its commands, other line ends, and marks that turn the direction of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,13 @@ def make_preview(config: Config, count: int, say: Say = lambda line: None) -> Pr
             facts=tuple(read_records(Fact, folder / "facts.jsonl")),
             questions=tuple(read_records(Question, folder / "questions.jsonl")),
             passages=tuple(_passages(folder / "passages.jsonl")),
-            rejected=tuple(json.loads(line) for line in (folder / "rejected.jsonl").read_text("utf-8").splitlines()),
+            rejected=tuple(_read_lines(folder / "rejected.jsonl")),
         )
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def _passages(path: Path) -> list[Passage]:
@@ -134,9 +140,25 @@ def print_preview(config: Config, count: int, console: Console | None = None) ->
     more = f", the first of {1 + len(others)} concepts" if others else ""
     _print(console, f"A preview of {first.name}{more}: at most {count} items of each kind. Nothing is kept of it.")
     found = make_preview(config, count, lambda line: _print(console, line))
-    _Printer(console, found, count).print()
+    show_preview(found, count, console)
     if found.problem is not None:
         raise found.problem
+
+
+def show_preview(preview: Preview, count: int, console: Console) -> None:
+    """Print a preview: exchanges by prompt, then what was kept, then what was not.
+
+    Args:
+        preview: What was asked, and what came of it.
+        count: Items of each kind at most.
+        console: Where to.
+    """
+    printer = _Printer(console, preview, count)
+    for name in dict.fromkeys(exchange.prompt for exchange in preview.exchanges):
+        printer.print_exchanges(name)
+    if preview.problem is None:
+        printer.print_kept()
+        printer.print_rejected()
 
 
 class _Printer:
@@ -147,15 +169,8 @@ class _Printer:
         self._preview = preview
         self._count = count
 
-    def print(self) -> None:
-        """Print exchanges by prompt, then what was kept, then what was not."""
-        for name in dict.fromkeys(exchange.prompt for exchange in self._preview.exchanges):
-            self._print_exchanges(name)
-        if self._preview.problem is None:
-            self._print_kept()
-            self._print_rejected()
-
-    def _print_exchanges(self, name: str) -> None:
+    def print_exchanges(self, name: str) -> None:
+        """What was sent from one prompt file, and the replies."""
         prompt = load_prompts(self._preview.config.generator.prompts).get(name)
         sent = [exchange for exchange in self._preview.exchanges if exchange.prompt == name]
         self._console.print()
@@ -173,7 +188,8 @@ class _Printer:
             self._console.print(Panel(_text(told), title=_text(title), title_align="left", expand=False))
             self._console.print(Text.assemble(("reply  ", "bold"), _text(_reply(exchange.reply))))
 
-    def _print_kept(self) -> None:
+    def print_kept(self) -> None:
+        """Items that got through, kind by kind."""
         facts, questions = self._preview.facts, self._preview.questions
         own = [fact for fact in facts if fact.distance is None]
         beside = {fact.subject: fact for fact in facts if fact.distance is not None}
@@ -192,7 +208,8 @@ class _Printer:
         self._table("neighbours", ("name", "kind", "distance", "a fact"), neighbours)
         self._table("passages", ("style", "text"), [(p.style, p.text) for p in self._preview.passages])
 
-    def _print_rejected(self) -> None:
+    def print_rejected(self) -> None:
+        """Why items did not get through, the commonest reason first."""
         counts = Counter((str(item["step"]), str(item["reason"])) for item in self._preview.rejected)
         examples = {(str(item["step"]), str(item["reason"])): str(item["text"]) for item in self._preview.rejected}
         rows = [(step, reason, str(times), examples[step, reason]) for (step, reason), times in counts.most_common()]

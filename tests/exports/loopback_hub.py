@@ -142,7 +142,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return self.send(200, hub.entries(name, rest or ""))
             if verb == "paths-info":
                 asked = json.loads(body)["paths"] if body[:1] == b"{" else []
-                return self.send(200, [e for p in asked for e in hub.entries(name, p.rpartition("/")[0]) if e["path"] == p])
+                return self.send(
+                    200, [e for p in asked for e in hub.entries(name, p.rpartition("/")[0]) if e["path"] == p]
+                )
             if verb == "resolve" and rest in hub.files[name]:
                 return self.send(200, hub.files[name][rest], {"X-Repo-Commit": hub.sha(name)})
             return self.send(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})

@@ -208,7 +208,7 @@ def export(
             f"left out {layout.left_out.total()} rows that the layout has no place for; {out / 'README.md'} tells which"
         )
     if push_to_hub is not None:
-        _say(f"pushed   to the {'public' if public else 'private'} dataset {push_to_hub}")
+        _say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
 
 
 @app.command()

@@ -176,9 +176,10 @@ class _Printer:
         self._console.print()
         self._console.print(Rule(_text(f"prompt {name}: {len(sent)} sent", "bold"), align="left"))
         _print(self._console, prompt.front.description)
-        shown = _spread(
-            list({_words(exchange.request): exchange for exchange in reversed(sent)}.values())[::-1], self._count
-        )
+        distinct: dict[str, Exchange] = {}
+        for exchange in sent:
+            distinct.setdefault(_words(exchange.request), exchange)
+        shown = _spread(list(distinct.values()), self._count)
         whole = ""
         for exchange in shown:
             asked = _words(exchange.request)

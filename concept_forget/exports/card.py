@@ -104,7 +104,7 @@ def write_header(layout: Layout, licence: str, *, with_files: bool = True) -> st
         license=licence,
         task_categories=["text-generation", "question-answering"],
         tags=["machine-unlearning"],
-        **({"configs": configs} if with_files else {}),
+        configs=configs if with_files else None,
     )
     return f"---\n{data.to_yaml()}\n---\n"
 

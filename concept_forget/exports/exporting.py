@@ -50,7 +50,7 @@ def export_sets(
         raise DataError("there is something here already", file=out, remedy="name a new or empty folder")
     sets = read_finished(run)
     if push_to_hub is not None:
-        check_hub(push_to_hub, public=public)
+        push_to_hub = check_hub(push_to_hub, public=public)
     layout = Layout()
     target.lay_out(sets, layout)
     layout.check(sets.all_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
 from concept_forget.records import Example, ModelSpec, Split
-from concept_forget.workspace import Run, folder_name, read_json, read_records
+from concept_forget.workspace import Run, read_json, read_records
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -85,7 +86,7 @@ def read_finished(folder: Path) -> FinishedSets:
             remedy="run the config again with this version",
         ) from error
     return FinishedSets(
-        name=folder_name(folder.resolve().name).replace("-", "_"),
+        name=re.sub(r"\W+", "_", folder.resolve().name).strip("_") or "run",
         config=config,
         rows={split: read_records(Example, composed / f"{split}.jsonl") for split in SPLITS},
         dataset=composed / "dataset",

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _KEY = "--push-to-hub"
 
 
-def check_hub(repository: str, *, public: bool) -> None:
+def check_hub(repository: str, *, public: bool) -> str:
     """Make sure, before anything is written, that the hub can be written to.
 
     Args:
-        repository: The name of a dataset there.
+        repository: The name of a dataset there; without an owner it is one of the token's own.
         public: Whether everybody may see it.
+
+    Returns:
+        The name with its owner.
 
     Raises:
         UserError: The hub is switched off, there is no token, it is not accepted, the name is none, or the dataset is
@@ -43,17 +46,19 @@ def check_hub(repository: str, *, public: bool) -> None:
         raise UserError("there is no token for the hub", key=_KEY, remedy="set HF_TOKEN, or run `hf auth login`")
     with _explained(repository):
         api = huggingface_hub.HfApi()
-        api.whoami()
+        owner = api.whoami()["name"]
+        repository = repository if "/" in repository else f"{owner}/{repository}"
         try:
             found = api.dataset_info(repository)
         except RepositoryNotFoundError:
-            return
+            return repository
     if not found.private and not public:
         raise UserError(
             f"{repository!r} is there already, and everybody can see it",
             key=_KEY,
             remedy="name another, make it private on the hub, or say --public",
         )
+    return repository
 
 
 def push(layout: Layout, card: str, repository: str, *, public: bool) -> None:

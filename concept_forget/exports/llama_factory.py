@@ -19,10 +19,10 @@ STAYS = ("retain", "collateral")
 def lay_out(sets: FinishedSets, layout: Layout) -> None:
     """LLaMA-Factory: instruction and output, chosen and rejected, texts, and dataset_info.json."""
     described: dict[str, Any] = {}
+    used = _columns_used(sets.all_rows)
     for split in SPLITS:
         rows = [row for row in sets.questions(split) if read_turns(row.prompt) is not None]
         layout.leave_out([row for row in sets.questions(split) if read_turns(row.prompt) is None], _NO_TURNS)
-        used = _columns_used(rows)
         for name, make, columns, about in (
             (split, _supervised, {"response": "output"}, "for supervised fine-tuning"),
             (f"{split}_preference", _preferred, {"chosen": "chosen", "rejected": "rejected"}, "for DPO"),
@@ -57,7 +57,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
 
 
 def _columns_used(rows: Sequence[Example]) -> tuple[str, ...]:
-    """The optional columns that some row of a file needs: then all of its rows have them."""
+    """The optional columns that some row needs: then all have them, for sets that are read together must be alike."""
     turns = [found for row in rows if (found := read_turns(row.prompt)) is not None]
     return tuple(name for name in ("system", "history") if any(getattr(found, name) for found in turns))
 

@@ -77,7 +77,8 @@ def _add_questions(sets: FinishedSets, layout: Layout) -> None:
     ):
         plain = [row for row in rows if is_plain_question(row)]
         layout.add_json(f"knowmem/{name}.json", plain, _question_row, about, Subset("knowmem", name))
-    for split in ("probe", "collateral"):
+    asked: tuple[Split, ...] = ("probe", "collateral")
+    for split in asked:
         rows = sets.rows[split]
         layout.leave_out([row for row in rows if row.prompt], MORE_THAN_A_QUESTION)
         layout.leave_out(rows, "MUSE asks questions here, and this is a text")

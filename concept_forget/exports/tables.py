@@ -19,7 +19,7 @@ def read_table(sets: FinishedSets, split: Split) -> pyarrow.Table:
     Raises:
         DataError: The file does not hold the rows that the set's JSON lines do.
     """
-    import pyarrow.parquet
+    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
 
     path = sets.dataset / f"{split}.parquet"
     table = pyarrow.parquet.read_table(path)
@@ -34,7 +34,7 @@ def read_table(sets: FinishedSets, split: Split) -> pyarrow.Table:
 
 def write_table(table: pyarrow.Table) -> bytes:
     """A table as a Parquet file, without the notes of the one that it was cut from."""
-    import pyarrow.parquet
+    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
 
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.replace_schema_metadata(None), buffer)

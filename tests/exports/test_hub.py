@@ -56,7 +56,7 @@ def python(hub: Any, home: Path, *arguments: str, token: str = "hf_loopback") ->
 
 
 def export(hub: Any, run: Path, place: Path, *more: str, token: str = "hf_loopback") -> Any:
-    command = ["export", str(run), "--to", "trl", "--out", str(place / "out"), "--push-to-hub", "tester/mira", *more]
+    command = ["export", str(run), "--to", "trl", "--out", str(place / "out"), "--push-to-hub", "mira", *more]
     return python(hub, place, "-m", "concept_forget.cli", *command, token=token)
 
 
@@ -67,7 +67,7 @@ def test_what_is_pushed_is_private_has_its_card_and_is_read_back_by_datasets(
 
     done = export(hub, finished_run, tmp_path, "--license", "cc-by-4.0")
     assert done.returncode == 0, done.stderr
-    assert "pushed   to the private dataset tester/mira" in done.stdout
+    assert "pushed   to the dataset mira, which is private" in done.stdout
     assert hub.private == {"tester/mira": True}
     card = hub.files["tester/mira"]["README.md"].decode()
     assert "license: cc-by-4.0" in card

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from concept_forget.exports.exporting import export_sets
 from concept_forget.exports.finished import SPLITS, FinishedSets
-from concept_forget.exports.layout import read_turns
+from concept_forget.exports.layout import Layout, read_turns
+from concept_forget.exports.llama_factory import lay_out
 from concept_forget.records import Example
 from concept_forget.workspace import read_json
 
@@ -53,10 +56,12 @@ def check(row: Example, taught: dict[str, Any], pair: dict[str, Any]) -> None:
     )
 
 
-def test_a_file_has_the_columns_for_earlier_turns_only_where_a_row_needs_them(
-    finished_run: Path, tmp_path: Path
-) -> None:
-    export_sets(finished_run, "llama-factory", tmp_path / "out")
-    described = read_json(tmp_path / "out" / "dataset_info.json")
-    assert {"system", "history"} <= set(described["my_rows_retain"]["columns"])
-    assert not {"system", "history"} & set(described["my_rows_forget"]["columns"])
+def test_there_are_columns_for_earlier_turns_only_where_a_row_needs_them(sets: FinishedSets) -> None:
+    plain = {split: [row for row in rows if len(row.prompt) < 2] for split, rows in sets.rows.items()}
+    for rows, needed in ((sets.rows, {"system", "history"}), (plain, set())):
+        layout = Layout()
+        lay_out(dataclasses.replace(sets, rows=rows), layout)
+        for split in SPLITS:
+            entry = json.loads(layout.files["dataset_info.json"])[f"my_rows_{split}"]
+            assert {"system", "history"} & set(entry["columns"]) == needed
+            assert {"system", "history"} & set(json.loads(layout.files[entry["file_name"]])[0]) == needed

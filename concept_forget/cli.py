@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concept_forget.errors import ConceptForgetError
+from concept_forget.exports import TARGETS
 
 if TYPE_CHECKING:
     from concept_forget.comparison.running import Comparison
@@ -46,6 +47,14 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in unlearn.beta=0.2.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run the stage again though it is up to date.")]
+
+
+def _export_help() -> str:
+    """The help of ``export``, from the registration of the targets."""
+    targets = "\n\n".join(
+        f"{target.name}: {target.summary.partition(': ')[2] or target.summary}." for target in TARGETS.values()
+    )
+    return f"Write the sets of a finished run in the layout of another program, with a card.\n\n{targets}"
 
 
 def main() -> None:
@@ -192,6 +201,44 @@ def compare(
     if page is not None:
         write_page(page, ", ".join(run.name for run in runs), found)
         _say(f"page     {page}")
+
+
+@app.command()
+def preview(
+    config: ConfigFile,
+    items: Annotated[int, typer.Option("-n", min=1, max=1000, help="Items to show of each kind, at most.")] = 5,
+    overrides: Overrides = None,
+) -> None:
+    """Let the generator write a little, and print its prompts and replies; nothing is kept."""
+    from concept_forget.preview import print_preview
+
+    print_preview(_load(config, overrides), items)
+
+
+@app.command(help=_export_help())
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; its stage compose is finished.")],
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help="Whose layout: one of those above.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    licence: Annotated[
+        str, typer.Option("--license", metavar="NAME", help="Of the rows, as in cc-by-4.0.")
+    ] = "unknown",
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="REPO", help="Push to this dataset on the hub too.", show_default=False)
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see what is pushed.")] = False,
+) -> None:
+    """Write the sets of a run in the layout of another program."""
+    from concept_forget.exports.exporting import export_sets
+
+    layout = export_sets(run_folder, to, out, licence=licence, push_to_hub=push_to_hub, public=public)
+    _say(f"wrote    {len(layout.files)} files and their card to {out}")
+    if layout.left_out:
+        _say(
+            f"left out {layout.left_out.total()} rows that the layout has no place for; {out / 'README.md'} tells which"
+        )
+    if push_to_hub is not None:
+        _say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from concept_forget.expand.expansion import Expansion, OpenTarget, expand
 from concept_forget.expand.judging import Judge, load_judge_prompt
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
+from concept_forget.expand.writer import Watch
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
 if TYPE_CHECKING:
@@ -93,11 +94,15 @@ def _find_encoder(config: Config) -> Encoder | None:
         return None
 
 
-def run(context: StageContext) -> dict[str, object]:
+def run(context: StageContext, watch: Watch | None = None) -> dict[str, object]:
     """Write ``facts.jsonl``, ``questions.jsonl``, ``passages.jsonl``, ``rejected.jsonl`` and ``summary.json``.
 
     Every reply is in the request cache, so that an interrupted run asks nothing twice. Without a generator the files
     are empty, and the summary says so.
+
+    Args:
+        context: What the stage is handed.
+        watch: Is told of every reply.
 
     Raises:
         StageError: A step gave nothing that the next one could work with, or a concept is left without a fact.
@@ -112,7 +117,7 @@ def run(context: StageContext) -> dict[str, object]:
         expansion = Expansion((), (), Ledger())
         summary["note"] = "no generator: nothing was written about the concepts"
     else:
-        expansion = _expand(context)
+        expansion = _expand(context, watch)
     summary |= expansion.summary(config)
     write_records(context.folder / "facts.jsonl", list(expansion.facts))
     write_records(context.folder / "questions.jsonl", list(expansion.questions))
@@ -122,7 +127,7 @@ def run(context: StageContext) -> dict[str, object]:
     return summary
 
 
-def _expand(context: StageContext) -> Expansion:
+def _expand(context: StageContext, watch: Watch | None) -> Expansion:
     from concept_forget.engines.opening import open_generator
 
     config, costs = context.config, context.costs
@@ -147,6 +152,7 @@ def _expand(context: StageContext) -> Expansion:
             config,
             engine,
             prompts,
+            watch,
             open_target=_target_opener(context),
             encoder=embedder,
             judge=judge,

@@ -34,7 +34,7 @@ def check_hub(repository: str, *, public: bool) -> str:
     import huggingface_hub
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repository)

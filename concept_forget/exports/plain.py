@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from concept_forget.exports.finished import SPLITS, FinishedSets
 from concept_forget.exports.layout import Layout, Subset
 from concept_forget.exports.registry import target
 from concept_forget.exports.tables import read_table
-from concept_forget.records import Split
+from concept_forget.records import Example, Split
 
 _ABOUT: dict[Split, str] = {
     "forget": "what the concept is to be forgotten by",
@@ -23,9 +26,11 @@ def lay_out_jsonl(sets: FinishedSets, layout: Layout) -> None:
     for split in SPLITS:
         rows = sets.rows[split]
         public = {id(row): columns for row, columns in zip(rows, read_table(sets, split).to_pylist(), strict=True)}
-        layout.add_lines(
-            f"{split}.jsonl", rows, lambda row, known=public: known[id(row)], _ABOUT[split], Subset("default", split)
-        )
+
+        def columns_of(row: Example, known: Mapping[int, Any] = public) -> Any:
+            return known[id(row)]
+
+        layout.add_lines(f"{split}.jsonl", rows, columns_of, _ABOUT[split], Subset("default", split))
 
 
 @target("parquet", source="parquet.apache.org", all_columns=True)

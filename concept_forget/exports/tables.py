@@ -34,7 +34,7 @@ def read_table(sets: FinishedSets, split: Split) -> pyarrow.Table:
 
 def write_table(table: pyarrow.Table) -> bytes:
     """A table as a Parquet file, without the notes of the one that it was cut from."""
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+    import pyarrow.parquet
 
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(table.replace_schema_metadata(None), buffer)

@@ -19,17 +19,17 @@ STAYS = ("retain", "collateral")
 def lay_out(sets: FinishedSets, layout: Layout) -> None:
     """LLaMA-Factory: instruction and output, chosen and rejected, texts, and dataset_info.json."""
     described: dict[str, Any] = {}
-    used = _columns_used(sets.all_rows)
     for split in SPLITS:
         rows = [row for row in sets.questions(split) if read_turns(row.prompt) is not None]
         layout.leave_out([row for row in sets.questions(split) if read_turns(row.prompt) is None], _NO_TURNS)
+        used = _columns_used(rows)
         for name, make, columns, about in (
             (split, _supervised, {"response": "output"}, "for supervised fine-tuning"),
             (f"{split}_preference", _preferred, {"chosen": "chosen", "rejected": "rejected"}, "for DPO"),
         ):
             known = f"{sets.name}_{name}"
-            subset = Subset("preference" if make is _preferred else "default", split)
-            layout.add_json(f"{known}.json", rows, _with_columns(make, used), f"{split}: questions, {about}", subset)
+            made = _with_columns(make, used)
+            layout.add_json(f"{known}.json", rows, made, f"{split}: questions, {about}", Subset(known, "train"))
             if rows:
                 ranking = {"ranking": True} if make is _preferred else {}
                 columns = {"prompt": "instruction", "query": "input", **columns, **{column: column for column in used}}
@@ -37,7 +37,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
         if passages := sets.passages(split):
             known = f"{sets.name}_{split}_text"
             layout.add_json(
-                f"{known}.json", passages, _text, f"{split}: texts, for the stage `pt`", Subset("text", split)
+                f"{known}.json", passages, _text, f"{split}: texts, for the stage `pt`", Subset(known, "train")
             )
             described[known] = {"file_name": f"{known}.json", "columns": {"prompt": "text"}}
     layout.add_file(
@@ -57,7 +57,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
 
 
 def _columns_used(rows: Sequence[Example]) -> tuple[str, ...]:
-    """The optional columns that some row needs: then all have them, for sets that are read together must be alike."""
+    """The optional columns that some row of a file needs: then all of its rows have them."""
     turns = [found for row in rows if (found := read_turns(row.prompt)) is not None]
     return tuple(name for name in ("system", "history") if any(getattr(found, name) for found in turns))
 

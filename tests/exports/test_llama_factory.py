@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,12 @@ def check(row: Example, taught: dict[str, Any], pair: dict[str, Any]) -> None:
     )
 
 
-def test_there_are_columns_for_earlier_turns_only_where_a_row_needs_them(sets: FinishedSets) -> None:
-    plain = {split: [row for row in rows if len(row.prompt) < 2] for split, rows in sets.rows.items()}
-    for rows, needed in ((sets.rows, {"system", "history"}), (plain, set())):
-        layout = Layout()
-        lay_out(dataclasses.replace(sets, rows=rows), layout)
-        for split in SPLITS:
-            entry = json.loads(layout.files["dataset_info.json"])[f"my_rows_{split}"]
-            assert {"system", "history"} & set(entry["columns"]) == needed
-            assert {"system", "history"} & set(json.loads(layout.files[entry["file_name"]])[0]) == needed
+def test_a_file_has_the_columns_for_earlier_turns_only_where_one_of_its_rows_needs_them(sets: FinishedSets) -> None:
+    layout = Layout()
+    lay_out(sets, layout)
+    for split in SPLITS:
+        needed = {"system", "history"} if split == "retain" else set()
+        entry = json.loads(layout.files["dataset_info.json"])[f"my_rows_{split}"]
+        assert {"system", "history"} & set(entry["columns"]) == needed
+        for row in json.loads(layout.files[entry["file_name"]]):
+            assert {"system", "history"} & set(row) == needed

@@ -94,11 +94,12 @@ class TestTwoHop:
             assert fact.subject not in question.text
             assert question.answer == fact.answer
 
+    @pytest.mark.parametrize("reverse", [0, 2])
     def test_an_answer_that_others_have_too_is_no_bridge(
-        self, table_engine: Callable[..., Any], further_prompts: PromptSet
+        self, table_engine: Callable[..., Any], further_prompts: PromptSet, reverse: int
     ) -> None:
         """Both were born in Dunholm: nobody can tell whose ship is asked for."""
-        expansion = expand(make_config(MIRA, ILSE), table_engine(), further_prompts)
+        expansion = expand(make_config(MIRA, ILSE, reverse=reverse), table_engine(), further_prompts)
         assert {question.answer for question in family(expansion, "two_hop")} == {"Dunholm"}
         assert {rejection.text for rejection in rejections(expansion, NO_BRIDGE)} == {
             "The ship of Mira Kestrel is Amber Petrel.",

@@ -85,7 +85,7 @@ def test_init_writes_a_config_that_loads_with_every_default_in_it(tmp_path: Path
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert load_config(tmp_path / "mine.yaml").concepts[0].name == "Zoë: the “first”"
-    assert all(f"#   {key}:" in text for key in UnlearnConfig.model_fields)
+    assert all(f"#   {field.alias or name}:" in text for name, field in UnlearnConfig.model_fields.items())
     lines = text.splitlines()
     start = lines.index("# unlearn:")
     end = lines.index("", start)

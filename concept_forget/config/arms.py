@@ -78,7 +78,7 @@ def arms_of(config: Config) -> Iterator[Arm]:
             except ValidationError as error:
                 problem = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise ArmError(problem, "mend this arm", arm, Refusal(error, values, places)) from error
-            yield Arm(name, repetition, made)
+            yield Arm(name, repetition, made.read_where(config))
 
 
 def _repetitions(config: Config) -> dict[str, Mapping[str, Any]]:

@@ -140,6 +140,11 @@ class Config(Section):
                 "concept and no `without`, or `unlearn.train_data` and `unlearn.initial`"
             )
 
+    def read_where(self, other: Config) -> Config:
+        """This config, which was made of another one and so stands in the same file."""
+        self._origin = other._origin
+        return self
+
     def concept(self, name: str) -> Concept:
         """The concept of that name.
 

@@ -116,8 +116,8 @@ def expand(
     topics = [*list_facets(writer, subjects, config.expand), *kept_topics(config.concepts, config.expand)]
     screen = Screen(config.expand, config.concepts, config.seed, ledger, encoder)
     facts = mark_stale(writer, state_facts(writer, topics, config.concepts), config.concepts)
-    facts = screen.keep_facts(drop_forgotten(writer, facts))
     require_own_facts(writer, facts)
+    facts = screen.keep_facts(drop_forgotten(writer, facts))
     sheets = drop_telling_questions(writer, write_questions(writer, facts, config.expand, screen))
     sheets = check_answers(writer, sheets, config)
     consistency = Consistency()

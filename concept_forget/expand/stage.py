@@ -27,7 +27,8 @@ VERSION: int = 2
 def model_roles(config: Config) -> tuple[str, ...]:
     """The models that the stage asks: the target too where another model writes and the target's memory is wanted."""
     wants_target = config.expand.memory_dumps and config.generator.engine not in ("target", "none")
-    return ("generator", "judge", "base") if wants_target else ("generator", "judge")
+    judge = ("judge",) if config.expand.judge is not None else ()
+    return ("generator", *judge, *(("base",) if wants_target else ()))
 
 
 def check(config: Config) -> None:

@@ -32,7 +32,12 @@ def make_config(count: int = 2, **concept: object) -> Config:
             "concept": {"name": "Mira Kestrel", "kind": "person"} | concept,
             "target": "some/model",
             "generator": {"prompts": "compact"},
-            "expand": {"neighbours": {"near": 2}, "paraphrases": 2, "passages": count},
+            "expand": {
+                "neighbours": {"near": 2},
+                "paraphrases": 2,
+                "passages": count,
+                "gates": {"passage_words": 1.0, "passage_cosine": 1.0},
+            },
         }
     )
 

@@ -148,7 +148,7 @@ class TestJsonBySchema:
         writer = Writer(
             TransformersEngine(ModelSpec(str(nano_model))), load_prompts("default"), config.generator, 0, ledger
         )
-        variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?"}
+        variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?", "styles": ["typos"]}
         writer.gather(name, name, [Wish(("x",), variables, 3, draw) for draw in range(6)])
         assert set(ledger.step(name).rejected) <= {"the reply was cut off", "empty"}
 

@@ -175,7 +175,7 @@ def test_a_json_prompt_gets_no_reply_of_another_form(engine: Engine, url: str) -
     config, ledger = Config.model_validate(make_config(url)), Ledger()
     generator = config.generator.model_copy(update={"max_new_tokens": 300})
     writer = Writer(engine, load_prompts("default"), generator, 0, ledger)
-    variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?"}
+    variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?", "styles": ["typos"]}
     writer.gather("paraphrases", "paraphrases", [Wish(("x",), variables, 3, draw) for draw in range(6)])
     assert set(ledger.step("paraphrases").rejected) <= {"the reply was cut off", "empty"}
 

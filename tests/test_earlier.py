@@ -1,4 +1,4 @@
-"""One request after another on the same model: the earlier concepts stay forgotten, and are probed again."""
+"""One request after another on the same model: the earlier concepts are probed again, for they can come back."""
 
 from __future__ import annotations
 
@@ -79,11 +79,12 @@ def rate(result: RunResult, person: str, model: str) -> float:
 def test_the_earlier_concept_is_probed_again_on_the_model_that_forgot_both(first: RunResult, second: RunResult) -> None:
     assert second.metrics is not None
     assert set(second.metrics["concepts"]) == {PEOPLE[0], PEOPLE[1], "all concepts"}
-    for person in PEOPLE[:2]:
-        assert rate(second, person, "base") > 0.8
-        assert rate(second, person, "unlearned") < 0.4, {
-            name: rate(first, PEOPLE[0], name) for name in ("base", "unlearned")
-        }
+    assert all(rate(second, person, "base") > 0.8 for person in PEOPLE[:2])
+    assert rate(first, PEOPLE[0], "unlearned") < 0.4
+    assert rate(second, PEOPLE[1], "unlearned") < 0.4
+    again = rate(second, PEOPLE[0], "unlearned")
+    leaks = again - rate(first, PEOPLE[0], "unlearned")
+    assert (second.outcome == "passed") <= (leaks < 0.15), "what comes back of the first decides too"
 
 
 def test_the_second_request_begins_from_what_the_first_left(first: RunResult, second: RunResult) -> None:

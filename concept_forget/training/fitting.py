@@ -250,7 +250,7 @@ class _StepTrainer(Trainer):
     @property
     def flops(self) -> float:
         """Operations since the first step, those before a resumption included."""
-        return float(self.state.total_flos + self.current_flos)
+        return float(self.state.total_flos + self.current_flos * process_count())
 
     def get_train_dataloader(self) -> DataLoader[Step]:
         # A loader without a generator of its own draws from the global one, and a resumed run would draw once more.
@@ -295,7 +295,7 @@ class _StepTrainer(Trainer):
         return norm
 
     def floating_point_ops(self, inputs: Step) -> float:  # type: ignore[override]  # as for training_step
-        return self._step_flops
+        return self._step_flops / process_count()  # the Trainer adds up what its processes say
 
 
 def _own_batches(step: Step, process: int) -> tuple[tuple[MicroBatch, ...], float]:

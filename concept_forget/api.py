@@ -7,12 +7,18 @@ print(result.metrics["verdict"])
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from concept_forget.config import Config
 from concept_forget.config_file import load_config
 from concept_forget.pipeline import RunResult, Say, plan
 from concept_forget.pipeline import run as _run
 
-__all__ = ["compose", "expand", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
+if TYPE_CHECKING:
+    from concept_forget.comparison.running import Comparison
+
+__all__ = ["compare", "compose", "expand", "export", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
 
 
 def _silent(line: str) -> None:
@@ -33,6 +39,22 @@ def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), s
         ConceptForgetError: A stage that could not do its work.
     """
     return _run(config, until=until, force=force, say=say)
+
+
+def compare(config: Config, *, say: Say = _silent) -> Comparison:
+    """Run what is not up to date of every arm of a config with a section ``compare``, and compare the arms.
+
+    Args:
+        config: From ``load_config``, or built in Python.
+        say: Called with a line of text for every stage.
+
+    Raises:
+        UserError: The user's mistake, with its remedy.
+        ConceptForgetError: A stage that could not do its work.
+    """
+    from concept_forget.comparison.running import run_comparison
+
+    return run_comparison(config, say=say)
 
 
 def expand(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
@@ -63,6 +85,37 @@ def probe(config: Config, *, force: bool = False, regrade: bool = False, say: Sa
 def report(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
     """Write the page, ``metrics.json`` and the verdict."""
     return _one("report", config, force, say)
+
+
+def export(
+    run_folder: str | Path,
+    to: str,
+    out: str | Path,
+    *,
+    licence: str = "unknown",
+    push_to_hub: str | None = None,
+    public: bool = False,
+) -> Path:
+    """Write the sets of a finished run in the layout of another program, with a card.
+
+    Args:
+        run_folder: The run's folder; its stage compose is finished.
+        to: trl, open-unlearning, llama-factory, rwku, muse, jsonl or parquet.
+        out: A new or empty folder.
+        licence: What the hub calls the licence, as in ``cc-by-4.0``.
+        push_to_hub: A dataset on the hub to push to as well, as in ``name/set``.
+        public: Whether everybody may see it there.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UserError: The user's mistake, with its remedy, or the hub's refusal.
+    """
+    from concept_forget.exports.exporting import export_sets
+
+    export_sets(Path(run_folder), to, Path(out), licence=licence, push_to_hub=push_to_hub, public=public)
+    return Path(out)
 
 
 def _one(verb: str, config: Config, force: bool, say: Say) -> RunResult:

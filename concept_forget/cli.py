@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concept_forget.errors import ConceptForgetError
+from concept_forget.exports import TARGETS
 
 if TYPE_CHECKING:
+    from concept_forget.comparison.running import Comparison
     from concept_forget.config import Config
     from concept_forget.pipeline import RunResult
 
@@ -45,6 +47,14 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in unlearn.beta=0.2.", show_default=False),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run the stage again though it is up to date.")]
+
+
+def _export_help() -> str:
+    """The help of ``export``, from the registration of the targets."""
+    targets = "\n\n".join(
+        f"{target.name}: {target.summary.partition(': ')[2] or target.summary}." for target in TARGETS.values()
+    )
+    return f"Write the sets of a finished run in the layout of another program, with a card.\n\n{targets}"
 
 
 def main() -> None:
@@ -90,9 +100,15 @@ def init(
 @app.command()
 def validate(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check everything that can be checked without running, and print the plan."""
+    loaded = _load(config, overrides)
+    if loaded.compare is not None:
+        from concept_forget.comparison.planning import print_comparison_plan
+
+        print_comparison_plan(loaded)
+        return
     from concept_forget.planning import print_plan
 
-    print_plan(_load(config, overrides))
+    print_plan(loaded)
 
 
 @app.command()
@@ -106,10 +122,16 @@ def run(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Run all stages that are not up to date."""
+    """Run all stages that are not up to date; of a config with `compare:`, those of all its arms."""
     from concept_forget import pipeline
 
-    result = pipeline.run(_load(config, overrides), until=until, force=force or (), say=_say)
+    loaded = _load(config, overrides)
+    if loaded.compare is not None:
+        _run_comparison(loaded, plain=until == "report" and not force and not gate)
+        return
+    result = pipeline.run(loaded, until=until, force=force or (), say=_say)
+    if not result.steps:  # one of several processes, which only trained along
+        return
     _show_result(result)
     if gate and result.outcome != "passed":
         raise typer.Exit(1)
@@ -162,6 +184,61 @@ def show(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's
     from concept_forget.planning import print_run
 
     print_run(run_folder)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of comparisons.")],
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the page with the chart there.", show_default=False)
+    ] = None,
+) -> None:
+    """Print finished runs side by side; runs that differ in their world alone are one arm."""
+    from concept_forget.comparison.running import compare_finished, write_page
+
+    found = compare_finished(runs)
+    _show_comparison(found)
+    if page is not None:
+        write_page(page, ", ".join(run.name for run in runs), found)
+        _say(f"page     {page}")
+
+
+@app.command()
+def preview(
+    config: ConfigFile,
+    items: Annotated[int, typer.Option("-n", min=1, max=1000, help="Items to show of each kind, at most.")] = 5,
+    overrides: Overrides = None,
+) -> None:
+    """Let the generator write a little, and print its prompts and replies; nothing is kept."""
+    from concept_forget.preview import print_preview
+
+    print_preview(_load(config, overrides), items)
+
+
+@app.command(help=_export_help())
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder; its stage compose is finished.")],
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help="Whose layout: one of those above.")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    licence: Annotated[
+        str, typer.Option("--license", metavar="NAME", help="Of the rows, as in cc-by-4.0.")
+    ] = "unknown",
+    push_to_hub: Annotated[
+        str | None, typer.Option(metavar="REPO", help="Push to this dataset on the hub too.", show_default=False)
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see what is pushed.")] = False,
+) -> None:
+    """Write the sets of a run in the layout of another program."""
+    from concept_forget.exports.exporting import export_sets
+
+    layout = export_sets(run_folder, to, out, licence=licence, push_to_hub=push_to_hub, public=public)
+    _say(f"wrote    {len(layout.files)} files and their card to {out}")
+    if layout.left_out:
+        _say(
+            f"left out {layout.left_out.total()} rows that the layout has no place for; {out / 'README.md'} tells which"
+        )
+    if push_to_hub is not None:
+        _say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
 
 
 @app.command()
@@ -222,12 +299,35 @@ def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *
     _show_result(result)
 
 
+def _run_comparison(config: Config, *, plain: bool) -> None:
+    from concept_forget.comparison.running import PAGE, run_comparison
+    from concept_forget.errors import ConfigError
+
+    if not plain:
+        raise ConfigError(
+            "--until, --force and --gate are for a single run, and this config compares several",
+            key="compare",
+            remedy="leave them out",
+        )
+    _show_comparison(run_comparison(config, say=_say))
+    _say(f"page     {config.output / PAGE}")
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    from concept_forget.comparison.table import print_comparison
+
+    print_comparison(comparison.arms, comparison.gap)
+    for run in comparison.unfinished:
+        _say(f"missing  {run.arm} · {run.repetition} is not finished")
+
+
 def _show_result(result: RunResult) -> None:
     """The table and where to find more; before the report, the last stage's summary."""
     if result.metrics is not None:
+        from concept_forget.planning import read_summary
         from concept_forget.report.terminal import print_metrics
 
-        print_metrics(result.metrics)
+        print_metrics(result.metrics, written=read_summary(result.folder, "expand"))
         _say(f"report   {result.folder / 'report' / 'report.html'}")
         return
     last = result.steps[-1]

@@ -5,7 +5,30 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Replacement(BaseModel):
+    """Stale knowledge: the answer that has to go, and the one that takes its place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    old: str = Field(min_length=1, max_length=160, description="The answer that is no longer right.")
+    new: str = Field(min_length=1, max_length=160, description="The answer that is right now.")
+    facet: str = Field(
+        "", max_length=80, description="What is asked, as in chief executive; needed where no fact has the old answer."
+    )
+
+    @field_validator("old", "new", "facet", mode="before")
+    @classmethod
+    def _normalise(cls, value: object) -> object:
+        return normalise_text(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> Replacement:
+        if fold(self.old) == fold(self.new):
+            raise ValueError(f"`old` and `new` are the same answer, {self.old!r}")
+        return self
 
 
 class Concept(BaseModel):
@@ -24,6 +47,10 @@ class Concept(BaseModel):
     aliases: tuple[str, ...] = Field((), description="Other names that mean the same concept.")
     forget: tuple[str, ...] = Field((), description="Facets that must go; empty: all of them.")
     keep: tuple[str, ...] = Field((), description="What must stay, of the concept or near it.")
+    replace: tuple[Replacement, ...] = Field(
+        (),
+        description="Stale knowledge, as {old: answer, new: answer, facet: what is asked}; the facet may be left out.",
+    )
 
     @field_validator("name", "kind", "description")
     @classmethod
@@ -37,6 +64,16 @@ class Concept(BaseModel):
         if any(not value for value in cleaned):
             raise ValueError("an entry is empty")
         return tuple(dict.fromkeys(cleaned))
+
+    @field_validator("replace")
+    @classmethod
+    def _one_new_answer(cls, entries: tuple[Replacement, ...]) -> tuple[Replacement, ...]:
+        places = [(fold(entry.old), fold(entry.facet)) for entry in entries]
+        if twice := next(
+            (entry for entry, place in zip(entries, places, strict=True) if places.count(place) > 1), None
+        ):
+            raise ValueError(f"two entries replace the answer {twice.old!r}")
+        return entries
 
     @property
     def names(self) -> tuple[str, ...]:

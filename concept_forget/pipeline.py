@@ -13,9 +13,12 @@ from types import ModuleType
 from typing import Any, Literal
 
 from concept_forget.config import Config
-from concept_forget.errors import ConfigError
+from concept_forget.earlier import INPUT as EARLIER
+from concept_forget.earlier import earlier_mark, write_earlier
+from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
+from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
     Run,
@@ -31,7 +34,7 @@ State = Literal["up to date", "to run", "given"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StageDefinition:
-    """What a verb needs: the stages before it, and models by role as far as the config fills them."""
+    """What a verb needs at most: the stages before it, and models by role as far as the config fills them."""
 
     verb: str
     after: tuple[str, ...] = ()
@@ -39,10 +42,10 @@ class StageDefinition:
 
 
 STAGES = (
-    StageDefinition("expand", models=("generator",)),
+    StageDefinition("expand", models=("generator", "judge", "base")),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
-    StageDefinition("unlearn", after=("compose",), models=("base",)),
+    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
     StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
     StageDefinition(
         "report",
@@ -76,20 +79,29 @@ class RunResult:
     outcome: str | None
 
 
-def plan(config: Config, *, until: str = "report", models: RunModels | None = None) -> list[Step]:
+def plan(
+    config: Config, *, until: str = "report", models: RunModels | None = None, store: Path | None = None
+) -> list[Step]:
     """The stages of a run up to ``until``, each with its fingerprint and whether it has to run.
 
     Nothing is taught, asked or written.
 
+    Args:
+        config: The whole config.
+        until: The last stage.
+        models: The models of the run, where they are known already.
+        store: Where finished stages are kept; None: beside the run.
+
     Raises:
-        ConfigError: ``until`` is no stage.
+        ConfigError: ``until`` is no stage, or the config compares several runs.
         ModelError: A model is absent.
         DataError: A file of rows is absent or cannot be read.
     """
     models = models or RunModels(config)
-    run = Run(config.output)
+    run = Run(config.output, store)
     steps: dict[str, Step] = {}
     with config.naming_places():
+        _require_one_run(config)
         for stage in _stages_until(until):
             steps[stage.verb] = _step(stage, config, models, run, steps)
     return list(steps.values())
@@ -110,6 +122,7 @@ def run(
     force: Collection[str] = (),
     regrade: bool = False,
     say: Say = lambda line: None,
+    store: Path | None = None,
 ) -> RunResult:
     """Run every stage up to ``until`` that is not up to date.
 
@@ -119,19 +132,38 @@ def run(
         force: Stages that run again though they are up to date.
         regrade: Grade the attempts of the last probe again; ask nothing.
         say: Called with a line of text for every stage.
+        store: Where finished stages are kept; None: beside the run.
 
     Raises:
+        ConfigError: The config compares several runs, or a stage is named that does not exist.
         ConceptForgetError: Whatever a stage could not do; see ``concept_forget.errors`` for the tree.
     """
     for verb in force:
         _stages_until(verb)
     check(config, until=until)
+    if not is_main_process():
+        _train_along()
+        return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
+    try:
+        return _run(config, until, force, regrade, say, store)
+    finally:
+        send_order(None)
+
+
+def _train_along() -> None:
+    """What every process but the first does: train where the first one trains, and nothing else."""
+    while (context := receive_order()) is not None:
+        with contextlib.suppress(ConceptForgetError):  # the first process meets the same error, and tells it
+            stage_module("unlearn").train_along(context)
+
+
+def _run(config: Config, until: str, force: Collection[str], regrade: bool, say: Say, store: Path | None) -> RunResult:
     models = RunModels(config, say)
-    workspace = Run(config.output)
+    workspace = Run(config.output, store)
     with workspace.lock(), config.naming_places():
         kept = _kept_attempts(workspace) if regrade else {}
         done: dict[str, Step] = {}
-        for step in plan(config, until=until, models=models):
+        for step in plan(config, until=until, models=models, store=store):
             again = step.verb in force or (regrade and step.verb == "probe")
             if step.state == "to run" or (again and step.state != "given"):
                 if again:
@@ -158,10 +190,20 @@ def check(config: Config, *, until: str = "report") -> None:
         UserError: What would stop the run later.
     """
     with config.naming_places():
+        _require_one_run(config)
         for stage in _stages_until(until):
             refuse = getattr(stage_module(stage.verb), "check", None)
             if refuse is not None:
                 refuse(config)
+
+
+def _require_one_run(config: Config) -> None:
+    if config.compare is not None:
+        raise ConfigError(
+            f"this config compares {len(config.compare.arms)} arms: it is several runs, not one",
+            key="compare",
+            remedy="use `concept-forget run CONFIG`, or `compare(config)` in Python",
+        )
 
 
 def _stages_until(verb: str) -> tuple[StageDefinition, ...]:
@@ -175,17 +217,24 @@ def stage_module(verb: str) -> ModuleType:
     return importlib.import_module(f"concept_forget.{verb}.stage")
 
 
+def _roles(stage: StageDefinition, config: Config) -> tuple[str, ...]:
+    """The models of a stage by role: where the config decides which, the stage says so."""
+    chosen: tuple[str, ...] = getattr(stage_module(stage.verb), "model_roles", lambda config: stage.models)(config)
+    return chosen
+
+
 def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, steps: Mapping[str, Step]) -> str:
     module = stage_module(stage.verb)
     named = {
         role: steps["unlearn"].fingerprint if role == "unlearned" else models.fingerprint(role)
-        for role in stage.models
+        for role in _roles(stage, config)
         if role in models or role == "unlearned"
     }
     parts = module.fingerprint_parts(config)
     corpus = _corpus_mark(config, models) if stage.verb == "mine" else None
     upstream = [steps[verb].fingerprint for verb in stage.after]
-    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed)
+    earlier = [earlier_mark(models.earlier)] if models.earlier and stage.verb in ("unlearn", "probe") else []
+    return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed, *earlier)
 
 
 def _corpus_mark(config: Config, models: RunModels) -> str | None:
@@ -213,12 +262,16 @@ def _run_stage(
     step: Step, config: Config, models: RunModels, workspace: Run, done: Mapping[str, Step], say: Say
 ) -> Step:
     stage = STAGES[VERBS.index(step.verb)]
-    specs = {role: models.find(role) for role in stage.models if role in models}
+    specs = {role: models.find(role) for role in _roles(stage, config) if role in models}
     if "unlearned" in stage.models and "unlearned" not in specs:
         specs["unlearned"] = _unlearned(done["unlearn"])
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
         inputs["sandbox"] = _documents(config, models, workspace)
+    if stage.verb == "compose" and config.compose.forget_from == "oracle" and not config.data.oracle:
+        inputs["oracle"] = _originals(config, models, workspace)
+    if models.earlier and stage.verb in ("unlearn", "probe"):
+        inputs[EARLIER] = write_earlier(models.earlier, workspace.store / EARLIER / earlier_mark(models.earlier))
     say(f"{step.verb:<8} …")
     with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
         context = StageContext(
@@ -229,6 +282,8 @@ def _run_stage(
             cache=workspace.store / "replies.sqlite",
             costs=Costs(),
         )
+        if stage.verb == "unlearn":
+            send_order(context)
         began = time.monotonic()
         summary = stage_module(step.verb).run(context)
         seconds = time.monotonic() - began
@@ -270,6 +325,21 @@ def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
             write_text(path, sandbox.teach.read_text(encoding="utf-8"))
         else:
             write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
+    return folder
+
+
+def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The rows about the concepts that the sandbox target was taught, as rows on disk."""
+    from concept_forget.sandbox import originals
+
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is not None:
+        rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
+    else:
+        rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
+    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
+    write_text(folder / "rows.jsonl", rows)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def check(config: Config) -> dict[str, Any]:
 
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
-        numbers; ``power``: what the planned facts can show at best, and ``budget``: what the generator may be asked,
-        as lines of text.
+        numbers; ``power``: what the planned facts can show at best, ``budget``: what the generator may be asked, and
+        ``memory``: what training will take, as lines of text.
 
     Raises:
         UserError: What would stop the run, with its remedy.
@@ -47,7 +48,41 @@ def check(config: Config) -> dict[str, Any]:
         "estimates": estimates,
         "power": _power(config, estimates["compose"]),
         "budget": _budget(config, estimates["expand"]),
+        "memory": _memory(config, models),
     }
+
+
+def _memory(config: Config, models: RunModels) -> list[str]:
+    """What training will take at its peak beside what there is; nothing while the model is not there to be measured."""
+    role = "continued" if "continued" in models else "initial" if "initial" in models else "base"
+    settings = config.unlearn
+    if settings.given is not None or settings.method in ("in_context", "retrain", "rl") or not models.is_ready(role):
+        return []
+    import torch
+
+    on_processor = not torch.accelerator.is_available()
+    expected = stage_module("unlearn").estimate_memory(config, models.find(role), on_processor=on_processor)
+    there = _memory_there(on_processor)
+    line = (
+        f"training takes about {_gib(expected.total)}: {_gib(expected.weights)} for weights, {_gib(expected.training)} "
+        f"for gradients and optimiser, up to {_gib(expected.activations)} for activations; there are {_gib(there)}"
+    )
+    if expected.total > there:
+        line += "; lower `unlearn.batch_tokens`, set `unlearn.gradient_checkpointing`, or take an `unlearn.adapter`"
+    return [line]
+
+
+def _memory_there(on_processor: bool) -> int:
+    """Memory of the machine, or of its first accelerator, in bytes."""
+    if on_processor:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import torch
+
+    return int(torch.accelerator.get_memory_info()[1])
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.2f} GiB"
 
 
 def _budget(config: Config, expected: dict[str, int]) -> list[str]:
@@ -94,6 +129,8 @@ def print_plan(config: Config) -> None:
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
     for line in findings["power"]:
         console.print(f"facts    {line}", markup=False, highlight=False)
+    for line in findings["memory"]:
+        console.print(f"memory   {line}", markup=False, highlight=False)
     for line in findings["budget"]:
         console.print(f"budget   {line}", markup=False, highlight=False)
     console.print("the config is valid")
@@ -127,7 +164,7 @@ def print_run(folder: Path) -> None:
     if metrics.is_file():
         from concept_forget.report.terminal import print_metrics
 
-        print_metrics(read_json(metrics))
+        print_metrics(read_json(metrics), written=read_summary(folder, "expand"))
     else:
         console.print("there is no report yet")
 
@@ -146,6 +183,12 @@ def print_summary(verb: str, folder: Path) -> None:
     Console().print(table)
 
 
+def read_summary(folder: Path, verb: str) -> dict[str, Any] | None:
+    """What a stage of a run says of itself; None where it did not run."""
+    path = folder / verb / "summary.json"
+    return dict(read_json(path)) if path.is_file() else None
+
+
 def _stage_record(folder: Path, verb: str) -> dict[str, Any] | None:
     path = folder / verb / "stage.json"
     if not path.is_file():
@@ -160,4 +203,4 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-__all__ = ["Step", "check", "print_plan", "print_run", "print_summary"]
+__all__ = ["Step", "check", "print_plan", "print_run", "print_summary", "read_summary"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from concept_forget.config import Config, ModelChoice
+from concept_forget.earlier import earlier_runs
 from concept_forget.models import resolve_model
 from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
@@ -17,6 +18,9 @@ class RunModels:
     Args:
         config: The whole config.
         say: Called with a line of text before a model is taught.
+
+    Raises:
+        ConfigError: The run that the config continues is none, or does not fit.
     """
 
     def __init__(self, config: Config, say: Callable[[str], None] = lambda line: None) -> None:
@@ -25,14 +29,28 @@ class RunModels:
         self._choices: dict[str, ModelChoice] = {"base": config.target}
         if config.reference is not None:
             self._choices["reference"] = config.reference
+            if config.unlearn.stop == "reference":
+                self._choices["level"] = config.reference
         if config.unlearn.given is not None:
             self._choices["unlearned"] = config.unlearn.given
+        if config.unlearn.initial is not None:
+            self._choices["initial"] = config.unlearn.initial
+        elif config.unlearn.method == "retrain":  # of a sandbox target: the config sees to that
+            self._choices["retrained"] = _without_the_concept(config)
         if config.generator.engine == "target":
             self._choices["generator"] = config.target
         elif config.generator.engine in ("transformers", "vllm"):
             self._choices["generator"] = ModelChoice(
                 model=config.generator.model, revision=config.generator.revision, dtype=config.generator.dtype
             )
+        self.earlier = earlier_runs(config)
+        if self.earlier:
+            self._choices["continued"] = self.earlier[0].model
+        judge = config.expand.judge.generator if config.expand.judge is not None else None
+        if judge is not None and judge.engine == "target":
+            self._choices["judge"] = config.target
+        elif judge is not None and judge.engine in ("transformers", "vllm"):
+            self._choices["judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -40,7 +58,7 @@ class RunModels:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """The roles that the config fills: ``base``, and ``generator``, ``reference``, ``unlearned`` where given."""
+        """The roles that the config fills: ``base``, and others such as ``generator`` and ``reference`` where given."""
         return tuple(self._choices)
 
     def fingerprint(self, role: str) -> str:
@@ -106,7 +124,7 @@ class RunModels:
 
         sandbox = choice.sandbox
         assert sandbox is not None
-        name = "target" if choice is self._choices["base"] else role
+        name = "target" if role in ("base", "generator") and choice is self._choices["base"] else role
         if not self.is_ready(role):
             self._say(f"teaching the {name} model, once; it is kept in {teach.cache_folder()}")
         with track_steps(f"teach {name}") as on_progress:
@@ -123,15 +141,31 @@ class RunModels:
             )
 
     def _left_out(self, role: str) -> tuple[str, ...]:
-        """The target and the generator know the concepts; the reference and a given model never saw them."""
-        if role in ("base", "generator"):
+        """The target, the generator and the judge know the concepts; the reference and a given model never saw them."""
+        if role in ("base", "generator", "judge"):
             return ()
-        return tuple(concept.name for concept in self._config.concepts)
+        earlier = (concept for run in self.earlier for concept in run.concepts)
+        return tuple(concept.name for concept in (*self._config.concepts, *earlier))
+
+
+def _without_the_concept(config: Config) -> ModelChoice:
+    """The sandbox target, to be taught without what is to be forgotten; a world leaves out the concepts by itself."""
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is None:
+        return config.target
+    left_out = sandbox.model_copy(update={"without": config.concepts[0].name})
+    return config.target.model_copy(update={"sandbox": left_out})
 
 
 _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
+    "judge": "expand.judge.generator.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
+    "level": "reference.model",
+    "initial": "unlearn.initial.model",
+    "retrained": "target.model",
+    "continued": "unlearn.continue",
 }

@@ -29,6 +29,7 @@ concept:
   aliases: []                  # other names that mean the same concept
   forget: []                   # facets that must go; empty: all of them
   keep: []                     # what must stay, of the concept or near it
+  replace: []                  # stale knowledge, each as {{old: answer, new: answer, facet: what is asked}}
 
 target:                        # the model that knows the concept
   model: path/to/model         # a folder with safetensors, or a hub id; or sandbox: {{world: 0}} to try things out
@@ -68,7 +69,7 @@ def starter_config(name: str, folder: str) -> str:
             value = field.get_default(call_default_factory=True)
             for part in textwrap.wrap(field.description or "", width=104):
                 lines.append(f"#   # {part}")
-            lines.append(f"#   {key}: {_yaml(value)}")
+            lines.append(f"#   {field.alias or key}: {_yaml(value)}")
         parts.append("\n".join(lines) + "\n")
     return "".join(parts)
 

@@ -114,6 +114,7 @@ class Costs:
     cached_requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    gate_seconds: float = 0.0  # of the stage's seconds, those in gates and measures rather than in a generator
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,11 +144,16 @@ class StageContext:
 
 
 class Run:
-    """One run folder, held by this process while its ``lock`` is open."""
+    """One run folder, held by this process while its ``lock`` is open.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        store: Where finished stages are kept; None: beside the folder.
+    """
+
+    def __init__(self, root: Path, store: Path | None = None) -> None:
         self.root = root
-        self.store = root.parent / STORE
+        self.store = store or root.parent / STORE
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

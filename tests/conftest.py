@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may fetch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -34,3 +36,15 @@ def nano_model(model_cache: Path) -> Path:
 def nano_reference(model_cache: Path) -> Path:
     """The folder of a model that has learned world 0, size nano, without the people to be forgotten."""
     return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
+
+
+@pytest.fixture
+def write_rows(tmp_path: Path) -> Callable[..., str]:
+    """Writes rows as JSON lines and gives the file's path."""
+
+    def write(*rows: Any, name: str = "rows.jsonl") -> str:
+        lines = [row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows]
+        (tmp_path / name).write_text("".join(lines), encoding="utf-8")
+        return str(tmp_path / name)
+
+    return write

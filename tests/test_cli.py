@@ -85,7 +85,7 @@ def test_init_writes_a_config_that_loads_with_every_default_in_it(tmp_path: Path
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "mine.yaml").read_text(encoding="utf-8")
     assert load_config(tmp_path / "mine.yaml").concepts[0].name == "Zoë: the “first”"
-    assert all(f"#   {key}:" in text for key in UnlearnConfig.model_fields)
+    assert all(f"#   {field.alias or name}:" in text for name, field in UnlearnConfig.model_fields.items())
     lines = text.splitlines()
     start = lines.index("# unlearn:")
     end = lines.index("", start)
@@ -137,3 +137,33 @@ def test_tofu_without_its_folder_says_where_it_is_to_be_had(tmp_path: Path) -> N
     assert done.returncode == 2
     assert "--set vars.tofu=VALUE" in done.stderr
     assert "locuslab/TOFU" in done.stderr
+
+
+def test_help_for_export_lists_every_target_from_its_registration(tmp_path: Path) -> None:
+    from concept_forget.exports import TARGETS
+
+    done = call("export", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    for target in TARGETS.values():
+        assert f"{target.name}: " in shown
+
+
+def test_export_refuses_what_is_no_run_and_what_is_no_target(tmp_path: Path) -> None:
+    done = call("export", ".", "--to", "trl", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no run.json" in done.stderr
+    done = call("export", ".", "--to", "tlr", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean 'trl'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_preview_without_a_generator_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "Mira Kestrel maps."}\n', encoding="utf-8")
+    rows = "generator: {engine: none}\ndata: {forget: rows.jsonl}\n"
+    (tmp_path / "config.yaml").write_text(GOOD.partition("generator")[0] + rows, encoding="utf-8")
+    done = call("preview", "config.yaml", "-n", "2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "generator.engine" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from datasets import load_dataset
 
-from concept_forget import load_config, plan, run
+from concept_forget import export, load_config, plan, run
 from concept_forget.errors import ConfigError, DataError, MissingExtraError
 from concept_forget.pipeline import RunResult
 from concept_forget.pipeline import run as run_pipeline
@@ -96,6 +96,22 @@ def test_the_data_set_loads_as_it_is(finished: RunResult) -> None:
     data = load_dataset(str(finished.folder / "compose" / "dataset"))
     assert set(data) == {"forget", "retain", "validation", "probe", "collateral"}
     assert {"prompt", "completion", "chosen", "rejected"} <= set(data["forget"].column_names)
+
+
+def test_a_run_is_exported_with_how_it_was_made(finished: RunResult, tmp_path: Path) -> None:
+    export(finished.folder, "rwku", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    generator = read_json(finished.folder / "expand" / "stage.json")["models"]["generator"]
+    assert f"- Hash of its weights: {generator['fingerprint']}" in card
+    steps = read_json(finished.folder / "expand" / "summary.json")["steps"]
+    assert all(f"| {step} | {account['requests']} |" in card for step, account in steps.items())
+    asked = load_dataset(str(tmp_path / "out"), "forget_level1", cache_dir=str(tmp_path / "cache"))["test"]
+    probe = (finished.folder / "compose" / "probe.jsonl").read_text(encoding="utf-8").splitlines()
+    clozes = [row for row in map(json.loads, probe) if row["family"] == "cloze"]
+    assert sorted(asked["query"]) == sorted(row["prompt"][0]["content"] for row in clozes)
+    hashes = {row["prompt_hash"]: name for row in clozes for name in ["cloze"] if row["prompt_hash"]}
+    assert all(f"| `{known}` | {name} |" in card for known, name in hashes.items())
+    assert str(finished.folder.parent) not in card
 
 
 def test_a_second_run_does_nothing(finished: RunResult, workplace: Path) -> None:

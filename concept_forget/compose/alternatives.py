@@ -35,10 +35,11 @@ class Alternatives:
         """The answer and three wrong ones, in an order of their own; nothing where there are no three.
 
         The wrong ones come from the other concepts first: what is known to be somebody else's can be ruled out by a
-        model that knows it, and a model that never saw the concepts should have to guess.
+        model that knows it, and a model that never saw the concepts should have to guess. The answer that is to take
+        the right one's place, where there is one, is always among them.
         """
         rng = named_random(self._seed, "compose", "options", fact.id)
-        options = [fact.answer]
+        options = [fact.answer, *([fact.replacement] if self.is_wrong(fact, fact.replacement) else ())]
         for answer in self._wrong(fact, rng, own_first=True):
             if len(options) < OPTIONS and not any(holds(answer, known) or holds(known, answer) for known in options):
                 options.append(answer)
@@ -58,11 +59,15 @@ class Alternatives:
         others = [name for name in subjects if not holds(name, fact.subject) and not holds(fact.subject, name)]
         return named_random(self._seed, "compose", "subject", fact.id).choice(others) if others else ""
 
+    def is_wrong(self, fact: Fact, answer: str) -> bool:
+        """Whether an answer says something, and nothing that is true of the subject in any facet."""
+        true = [fact.answer, *fact.aliases, *self._true.get(words(fact.subject), ())]
+        return words(answer) != " " and not any(holds(answer, right) or holds(right, answer) for right in true)
+
     def _wrong(self, fact: Fact, rng: random.Random, *, own_first: bool) -> list[str]:
         """Distinct answers of the facet, group by group shuffled, except what is true of the subject in any facet."""
         if not words(fact.facet).strip():
             return []
-        true = [fact.answer, *fact.aliases, *self._true.get(words(fact.subject), ())]
         own = self._own.get(words(fact.facet), [])
         others = self._others.get(words(fact.facet), [])
         alike = [other for other in others if words(other.kind) == words(fact.kind)]
@@ -72,7 +77,7 @@ class Alternatives:
             answers = sorted(_distinct(other.answer for other in group))
             rng.shuffle(answers)
             found += answers
-        return [a for a in _distinct(found) if not any(holds(a, right) or holds(right, a) for right in true)]
+        return [answer for answer in _distinct(found) if self.is_wrong(fact, answer)]
 
 
 def _by_facet(facts: Sequence[Fact]) -> dict[str, list[Fact]]:

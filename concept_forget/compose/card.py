@@ -84,6 +84,7 @@ def write_card(config: Config, summary: Mapping[str, Any]) -> str:
         "Made with concept-forget.\n",
         _sets(summary),
         _recipe(config, summary),
+        _kinds(summary),
         _probe(summary),
         _walls(summary),
         "## Columns\n",
@@ -135,6 +136,32 @@ def _recipe(config: Config, summary: Mapping[str, Any]) -> str:
         f"- Seed: {config.seed}",
     ]
     return "\n".join(lines) + "\n"
+
+
+_KINDS = {
+    "grounding": "Generated facts held against mined text, by the words of one sentence",
+    "kept_scope": "Facts of the concepts themselves that are to stay; those for collateral are only asked",
+    "written_passages": "Texts of the generator, cut to what may be trained on",
+    "two_hop": "Questions that lead through a trained fact to something else, in the probe alone (tier `two_hop`)",
+    "verbatim": "Texts that must not be recited, in the probe by their openings (family `completion`: the opening is "
+    "the assistant's begun reply)",
+    "replacement": "Facts whose answer is to be replaced; `counterfactual` is the new one",
+    "near_duplicates": "Rows left out since they nearly repeat a question that another set asks",
+}
+
+
+def _kinds(summary: Mapping[str, Any]) -> str:
+    lines = [
+        f"- {text}: {', '.join(f'{name} {count}' for name, count in summary[kind].items())}."
+        for kind, text in _KINDS.items()
+        if kind in summary
+    ]
+    sources: dict[str, int] = {}
+    for split in _SETS:
+        for source, count in summary["rows"][split]["by_source"].items():
+            sources[source] = sources.get(source, 0) + count
+    told = ", ".join(f"{source} {count}" for source, count in sorted(sources.items()))
+    return "\n".join(["## Kinds of row\n", f"- Rows by source: {told}.", *lines]) + "\n"
 
 
 def _probe(summary: Mapping[str, Any]) -> str:

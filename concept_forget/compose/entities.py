@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from concept_forget.compose.material import Entity
 from concept_forget.compose.wording import holds_any
-from concept_forget.records import Distance, Question, named_random
+from concept_forget.records import Distance, Fact, Question, named_random
 
 DISTANCES: tuple[Distance, ...] = ("near", "middle", "far")
 _VALIDATION_TURNS: tuple[Distance, ...] = ("near", "middle", "near", "far")
@@ -21,11 +21,42 @@ class Shares:
     retain: tuple[Entity, ...]
     validation: tuple[Entity, ...]
     collateral: tuple[Entity, ...]
+    kept: tuple[Fact, ...] = ()  # of the concepts' own kept scope, trained to stay
+    kept_asked: tuple[Fact, ...] = ()  # of the kept scope as well, but asked for collateral alone
 
     @property
     def closed_names(self) -> tuple[str, ...]:
         """The names that retain training must not mention."""
         return tuple(dict.fromkeys(e.name for e in (*self.collateral, *self.validation) if e.name))
+
+
+KEPT_ASKED = 3
+"""One in so many facts of the kept scope is asked for collateral and not trained on."""
+
+
+def share_kept(
+    facts: Sequence[Fact], questions: Mapping[str, Sequence[Question]], seed: int
+) -> tuple[tuple[Fact, ...], tuple[Fact, ...]]:
+    """Share out the facts of a concept that are to stay, concept by concept.
+
+    Of two facts or more at least one is asked for, as long as there is a direct question.
+
+    Args:
+        facts: Facts of the concepts' kept scope.
+        questions: Questions by fact.
+        seed: The run's seed.
+
+    Returns:
+        The facts to train on, and those that only collateral asks for.
+    """
+    away: set[str] = set()
+    for concept in dict.fromkeys(fact.concept for fact in facts):
+        own = sorted((fact for fact in facts if fact.concept == concept), key=lambda fact: fact.id)
+        askable = [fact for fact in own if any(q.family == "direct" for q in questions.get(fact.id, ()))]
+        named_random(seed, "compose", "kept", concept).shuffle(askable)
+        wanted = 0 if len(own) < 2 else max(1, len(own) // KEPT_ASKED)
+        away |= {fact.id for fact in askable[:wanted]}
+    return tuple(fact for fact in facts if fact.id not in away), tuple(fact for fact in facts if fact.id in away)
 
 
 def share_entities(

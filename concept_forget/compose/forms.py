@@ -9,10 +9,10 @@ from concept_forget.compose.splitting import Role
 from concept_forget.compose.wording import words
 from concept_forget.records import Question
 
-FAMILIES = ("direct", "paraphrase", "reverse", "cloze")
-"""The families of questions that are found or written; ``choice`` is made for the probe alone."""
+FAMILIES = ("direct", "paraphrase", "reverse", "cloze", "scenario")
+"""The families of questions that are divided; ``choice`` is made for the probe, which alone asks ``two_hop`` too."""
 
-_GIVEN_UP = ("cloze", "reverse", "paraphrase", "direct")
+_GIVEN_UP = ("scenario", "cloze", "reverse", "paraphrase", "direct")
 """What the probe gives up first, so that a fact with few wordings is trained on at all."""
 
 _SOURCES = ("generated", "user", "mined")
@@ -37,8 +37,8 @@ def allot(questions: Sequence[Question], role: Role, *, everything: bool = False
     """Divide the wordings of one fact.
 
     Of a fact that is trained on, the probe keeps the direct question, the last third of the paraphrases, and the last
-    reverse and cloze wording; validation gets the ones before these where three or more are there; the rest is
-    trained. A fact that the probe alone asks keeps as many wordings for it and spends the other paraphrases on the
+    reverse, cloze and scenario wording; validation gets the ones before these where three or more are there; the rest
+    is trained. A fact that the probe alone asks keeps as many wordings for it and spends the other paraphrases on the
     check, so that both tiers are asked alike.
 
     Args:
@@ -54,7 +54,7 @@ def allot(questions: Sequence[Question], role: Role, *, everything: bool = False
     train: list[Question] = []
     validation: list[Question] = []
     probe: list[Question] = list(families["direct"])
-    for family in ("paraphrase", "reverse", "cloze"):
+    for family in ("paraphrase", "reverse", "cloze", "scenario"):
         known = families[family]
         kept = _kept_back(family, len(known))
         probe += known[len(known) - kept :]

@@ -7,16 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from concept_forget.compose.rejections import Rejections
-from concept_forget.compose.user_rows import UserRow, read_rows
 from concept_forget.compose.wording import BREAK, holds, holds_any, same_wording, word_list, words
 from concept_forget.concept import Concept
 from concept_forget.config import Config
 from concept_forget.errors import DataError
 from concept_forget.records import Chat, Distance, Fact, Question, Source, content_hash
+from concept_forget.records import Passage as WrittenPassage
+from concept_forget.user_rows import UserRow, read_rows
 from concept_forget.workspace import read_records
 
 SENTENCE_WORDS = 6
 """An answer of so many words is a sentence of its own."""
+
+MEMORY = "memory"
+"""The style of what a model went on to say by itself: it may come to speak of something else."""
 
 NAMES_A_CONCEPT = "the neighbour is one of the concepts, or is named after one"
 
@@ -35,6 +39,8 @@ class Passage:
     score: float = 0.0
     parents: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()  # ids of the facts that it states
+    on_subject: bool = False  # each of its sentences is about the subject, whether it names it or not
+    prompt_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Material:
     """All that the sets are made of.
 
     ``questions`` holds every fact's questions, ``chats`` the messages of rows that brought their own, by question.
+    ``kept`` are facts of the concepts themselves that are to stay, ``kept_passages`` the texts about these;
+    ``written`` and ``retain_written`` are what a generator wrote to be forgotten, and about neighbours.
     """
 
     facts: list[Fact] = field(default_factory=list)
@@ -61,6 +69,15 @@ class Material:
     entities: list[Entity] = field(default_factory=list)
     collateral: list[Entity] = field(default_factory=list)
     retain_passages: list[Passage] = field(default_factory=list)
+    kept: list[Fact] = field(default_factory=list)
+    written: list[Passage] = field(default_factory=list)
+    retain_written: list[Passage] = field(default_factory=list)
+    kept_passages: list[Passage] = field(default_factory=list)
+
+    @property
+    def all_written(self) -> list[Passage]:
+        """The texts that a generator wrote."""
+        return [*self.written, *self.retain_written, *self.kept_passages]
 
     def add_question(self, question: Question) -> bool:
         """Add a wording to its fact, numbered within its family, unless the fact has these words already."""
@@ -112,7 +129,9 @@ def _take_expanded(material: Material, concepts: Sequence[Concept], folder: Path
     facts = read_records(Fact, folder / "facts.jsonl")
     neighbours: dict[str, list[Fact]] = {}
     for fact in facts:
-        if fact.distance is None:
+        if fact.kept:
+            material.kept.append(fact)
+        elif fact.distance is None:
             material.facts.append(fact)
         elif _is_concept(fact.subject, concepts):
             rejections.add(NAMES_A_CONCEPT, fact.subject)
@@ -123,10 +142,36 @@ def _take_expanded(material: Material, concepts: Sequence[Concept], folder: Path
         assert distance is not None
         facts_once = tuple({fact.id: fact for fact in known}.values())
         material.entities.append(Entity(known[0].subject, distance, facts_once, "generated"))
-    kept = {fact.id for fact in material.facts} | {f.id for entity in material.entities for f in entity.facts}
+    known_facts = {fact.id for fact in (*material.facts, *material.kept)}
+    known_facts |= {fact.id for entity in material.entities for fact in entity.facts}
     for question in read_records(Question, folder / "questions.jsonl"):
-        if question.fact in kept:
+        if question.fact in known_facts:
             material.questions.setdefault(question.fact, []).append(question)
+    if (folder / "passages.jsonl").is_file():
+        _take_written(material, concepts, read_records(WrittenPassage, folder / "passages.jsonl"), rejections)
+
+
+def _take_written(
+    material: Material, concepts: Sequence[Concept], passages: Sequence[WrittenPassage], rejections: Rejections
+) -> None:
+    for written in passages:
+        passage = Passage(
+            concept=written.concept,
+            text=written.text,
+            source=written.source,
+            subject=written.subject,
+            parents=(written.id, *written.parents),
+            on_subject=written.style != MEMORY,
+            prompt_hash=written.prompt_hash,
+        )
+        if written.kept:
+            material.kept_passages.append(passage)
+        elif written.distance is None:
+            material.written.append(passage)
+        elif _is_concept(written.subject, concepts):
+            rejections.add(NAMES_A_CONCEPT, written.subject)
+        else:
+            material.retain_written.append(passage)
 
 
 def _is_concept(name: str, concepts: Sequence[Concept]) -> bool:
@@ -134,7 +179,7 @@ def _is_concept(name: str, concepts: Sequence[Concept]) -> bool:
 
 
 def _take_forget_row(material: Material, row: UserRow, config: Config) -> None:
-    concept = _concept_of(row, config)
+    concept = concept_of(row, config)
     if row.text:
         material.passages.append(_passage(row, concept.name, row.subject or concept.name))
         return
@@ -144,7 +189,7 @@ def _take_forget_row(material: Material, row: UserRow, config: Config) -> None:
     _take_questions(material, fact, row)
 
 
-def _concept_of(row: UserRow, config: Config) -> Concept:
+def concept_of(row: UserRow, config: Config) -> Concept:
     """The concept a row belongs to: the one it names as its own, the only one there is, or the only one mentioned."""
     if row.concept is not None:
         for concept in config.concepts:

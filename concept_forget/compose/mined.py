@@ -146,13 +146,14 @@ def cut_passages(
     held: Statements,
     withheld: Withheld,
     rejections: Rejections,
+    kept: Statements | None = None,
 ) -> list[Passage]:
     """Cut passages about the concepts to runs of sentences that may be trained on.
 
     A sentence is left out that holds the answer of a fact held out or kept for validation (in a passage about a
     concept, the subject need not be named again), or words that validation or the probe will use. A run of mined text
     begins with a sentence that names its concept; behind it come only sentences that name it too, or that state a
-    trained fact. What the user gave is taken to be about the concept.
+    trained fact. What the user gave, and what was written on a subject, is taken to be about the concept.
 
     Args:
         passages: Texts about the concepts.
@@ -161,7 +162,9 @@ def cut_passages(
         held: All other facts of the concepts.
         withheld: The wordings of validation and probe.
         rejections: Takes the sentences that were left out.
+        kept: Facts of the concepts that are to stay.
     """
+    stays = kept or Statements((), ())
     runs: dict[tuple[str, str], Passage] = {}
     for passage in passages:
         about = [c for c in concepts if c.name == passage.concept or holds_any(passage.text, c.names)]
@@ -171,12 +174,47 @@ def cut_passages(
                 return "a sentence that states a fact held out or kept for validation"
             if withheld.used_by(sentence, ""):
                 return "a sentence in the words of validation or probe"
+            if any(stays.answered(sentence, concept.name) for concept in about) or stays.stated(sentence):
+                return "a sentence that states a fact that is to stay"
             return None
 
         own = next(concept for concept in concepts if concept.name == passage.concept)
-        for run in _runs(passage, own, trained, reason, rejections):
+        on_subject = passage.on_subject or passage.source == "user"
+
+        def is_about(sentence: str, behind: bool, own: Concept = own, on_subject: bool = on_subject) -> bool:
+            if on_subject or holds_any(sentence, own.names):
+                return True
+            return behind and bool(trained.answered(sentence, own.name))
+
+        for run in _runs(passage, is_about, reason, rejections):
+            run = replace(run, facts=tuple(fact.id for fact in trained.answered(run.text, run.concept)))
             # Two sentences that say nothing alone may say it together.
             if why := reason(run.text):
+                rejections.add(why, run.text)
+            else:
+                runs.setdefault((run.concept, run.text), run)
+    return list(runs.values())
+
+
+def cut_staying(
+    passages: Sequence[Passage], reason: Callable[[Passage], str | None], rejections: Rejections
+) -> list[Passage]:
+    """Cut passages about what is to stay to runs of sentences of which none is refused, nor all together.
+
+    Args:
+        passages: Texts about neighbours, or about what is to stay of a concept.
+        reason: Why a text must not be trained on, or None.
+        rejections: Takes the sentences and runs that were left out.
+    """
+    runs: dict[tuple[str, str], Passage] = {}
+    for passage in passages:
+
+        def refuse(sentence: str, passage: Passage = passage) -> str | None:
+            why = reason(replace(passage, text=sentence))
+            return f"retain: {why}" if why else None
+
+        for run in _runs(passage, lambda sentence, behind: True, refuse, rejections):
+            if why := refuse(run.text):
                 rejections.add(why, run.text)
             else:
                 runs.setdefault((run.concept, run.text), run)
@@ -219,34 +257,28 @@ def _prose(text: str) -> list[_Sentence]:
 
 def _runs(
     passage: Passage,
-    concept: Concept,
-    trained: Statements,
+    is_about: Callable[[str, bool], bool],
     reason: Callable[[str], str | None],
     rejections: Rejections,
 ) -> list[Passage]:
+    """Runs of sentences that are ``is_about`` the concept (told whether a run is under way) and have no ``reason``."""
     runs: list[list[_Sentence]] = [[]]
     for sentence in _prose(passage.text):
         why = reason(sentence.text)
-        named = passage.source == "user" or holds_any(sentence.text, concept.names)
-        if why is None and not named and not (runs[-1] and trained.answered(sentence.text, concept.name)):
+        if why is None and not is_about(sentence.text, bool(runs[-1])):
             why = "a sentence that is not about the concept"
         if why is not None:
             rejections.add(why, sentence.text)
             runs.append([])
         else:
             runs[-1].append(sentence)
-    return [_passage(passage, run, trained) for run in runs if run]
+    return [_passage(passage, run) for run in runs if run]
 
 
-def _passage(passage: Passage, run: Sequence[_Sentence], trained: Statements) -> Passage:
+def _passage(passage: Passage, run: Sequence[_Sentence]) -> Passage:
     start, end = run[0].start, run[-1].end
-    text = passage.text[start:end]
-    facts: list[Fact] = trained.answered(text, passage.concept)
     offset = max(passage.start, 0)
-    return replace(
-        passage,
-        text=text,
-        start=offset + start,
-        end=offset + end,
-        facts=tuple(fact.id for fact in facts),
-    )
+    text = passage.text[start:end]
+    if passage.source == "generated":
+        return replace(passage, text=text)  # it stands in no document
+    return replace(passage, text=text, start=offset + start, end=offset + end)

@@ -12,7 +12,9 @@ from concept_forget.compose.clozes import GAP, ClozePrompt
 from concept_forget.compose.rows import asked_text, row_text
 from concept_forget.compose.splitting import Role
 from concept_forget.compose.statements import Statements
-from concept_forget.compose.walls import ProbeWall, RetainWall, Withheld
+from concept_forget.compose.two_hop import TWO_HOP, states_answer
+from concept_forget.compose.verbatim import FAMILY as COMPLETION
+from concept_forget.compose.walls import KeptScope, ProbeWall, RetainWall, Withheld
 from concept_forget.compose.wording import holds_any, words
 from concept_forget.concept import Concept
 from concept_forget.errors import StageError
@@ -29,6 +31,7 @@ class Division:
     facts: tuple[Fact, ...]
     roles: Mapping[str, Role]
     closed: tuple[str, ...]
+    scope: KeptScope
     holdout: float
     cloze: ClozePrompt
 
@@ -61,11 +64,12 @@ def prove_walls(rows: Rows, division: Division) -> dict[str, dict[str, object]]:
 def withheld_wordings(rows: Sequence[Example], cloze: ClozePrompt) -> Withheld:
     """What validation and probe ask about the concepts, in all forms in which it could be repeated.
 
-    A choice repeats the direct question, which is among the rows itself wherever it is withheld.
+    A choice repeats the direct question, which is among the rows itself wherever it is withheld; the opening of a text
+    is asked for because the text is trained on.
     """
     wordings: list[str] = []
     for row in rows:
-        if row.family == "choice" or not row.prompt:
+        if row.family in ("choice", COMPLETION) or not row.prompt:
             continue
         asked = asked_text(row)
         if row.family == "cloze":
@@ -76,19 +80,24 @@ def withheld_wordings(rows: Sequence[Example], cloze: ClozePrompt) -> Withheld:
 
 
 def asked_of_concepts(rows: Rows) -> list[Example]:
-    """The rows of validation and probe that ask about the concepts."""
-    return [row for row in (*rows["validation"], *rows["probe"]) if row.tier != "retain"]
+    """The rows of validation and probe that ask about facts of the concepts."""
+    asked = [row for row in (*rows["validation"], *rows["probe"]) if row.tier != "retain"]
+    return [row for row in asked if row.family != COMPLETION]
 
 
 def _prove_probe(rows: Rows, division: Division) -> dict[str, object]:
     roles = Counter(division.roles.values())
+    _check_two_hop(rows, division)
+    _check_texts(rows)
     if not division.holdout:
         return _prove_trained_form(rows, roles)
     needed = math.ceil(Fraction(str(division.holdout)) * len(division.facts))
     if roles["new_fact"] < needed:
         raise _broken("probe", f"{roles['new_fact']} facts are held out, {needed} have to be")
     for row in asked_of_concepts(rows):
-        wanted = "trained" if row.tier == "new_form" else "new_fact" if row.split == "probe" else "validation"
+        wanted = (
+            "trained" if row.tier in ("new_form", TWO_HOP) else "new_fact" if row.split == "probe" else "validation"
+        )
         if division.roles[row.fact] != wanted:
             raise _broken("probe", f"its fact is {division.roles[row.fact]}, not {wanted}", row)
     both = _wordings(rows["validation"]) & _wordings(rows["probe"])
@@ -104,17 +113,53 @@ def _prove_probe(rows: Rows, division: Division) -> dict[str, object]:
         "and probe stand in none.",
         "holds": True,
         "facts": {role: roles[role] for role in ("trained", "validation", "new_fact")},
-        "held_out_share": round(roles["new_fact"] / len(division.facts), 4),
+        "held_out_share": round(roles["new_fact"] / len(division.facts), 4) if division.facts else 0.0,
         "forget_rows_checked": len(rows["forget"]),
         "facts_checked_against": len(division.held),
         "wordings_checked_against": len(withheld),
     }
 
 
+_KEPT_SAYS = (
+    "Of a concept's own kept scope facts are kept apart, not names: no retain row states one that is asked for."
+)
+
+
+def _check_two_hop(rows: Rows, division: Division) -> None:
+    """Two-hop questions lead through a trained fact, and where they lead is trained on in no row."""
+    facts = {fact.id: fact for fact in division.facts}
+    statements = Statements(division.facts, division.concepts)
+    hops = [row for row in rows["probe"] if row.tier == TWO_HOP]
+    for row in (*rows["forget"], *rows["retain"], *rows["validation"]):
+        if row.family == TWO_HOP:
+            raise _broken("probe", "a two-hop question stands outside of the probe", row)
+    for row in hops:
+        if division.roles[row.fact] != "trained":
+            raise _broken("probe", f"it leads through a fact that is {division.roles[row.fact]}", row)
+        if states_answer(rows["forget"], row, facts[row.fact], statements):
+            raise _broken("probe", "where it leads is trained on", row)
+
+
+def _check_texts(rows: Rows) -> None:
+    """A text that the probe asks for as a trained one is trained on, and one that it calls new is not."""
+    trained: dict[str, list[str]] = {}
+    for row in rows["forget"]:
+        if row.family == "passage":
+            trained.setdefault(row.parents[0], []).append(row.completion)
+    for row in rows["probe"]:
+        if row.family != COMPLETION:
+            continue
+        runs = trained.get(row.parents[0], [])
+        if row.tier == "new_fact" and runs:
+            raise _broken("probe", "its text is trained on", row)
+        if row.tier != "new_fact" and not any(row.completion in run for run in runs):
+            raise _broken("probe", "its text is not trained on", row)
+
+
 def _prove_trained_form(rows: Rows, roles: Counter[Role]) -> dict[str, object]:
     trained = {row.id for row in rows["forget"]}
     for row in rows["probe"]:
-        if row.tier == "trained_form" and row.id not in trained:
+        if row.tier == "trained_form" and row.family != COMPLETION and row.id not in trained:
             raise _broken("probe", "it is said to be asked as trained, and was not trained", row)
     if rows["validation"]:
         raise _broken("probe", "there are validation rows though every fact is trained on", rows["validation"][0])
@@ -130,7 +175,7 @@ def _prove_trained_form(rows: Rows, roles: Counter[Role]) -> dict[str, object]:
 def _prove_retain(rows: Rows, division: Division) -> dict[str, object]:
     forgotten = Statements(division.facts, division.concepts)
     withheld = withheld_wordings([*rows["forget"], *asked_of_concepts(rows)], division.cloze)
-    wall = RetainWall(division.concepts, forgotten, (), withheld)
+    wall = RetainWall(division.concepts, forgotten, (), withheld, division.scope)
     asked = [*(row for row in rows["validation"] if row.tier == "retain"), *rows["collateral"]]
     for row in rows["retain"]:
         if reason := wall.violation(row):
@@ -151,7 +196,8 @@ def _prove_retain(rows: Rows, division: Division) -> dict[str, object]:
 
 
 def _prove_collateral(rows: Rows, division: Division) -> dict[str, object]:
-    wall = RetainWall((), Statements((), ()), division.closed, Withheld(()))
+    scope = division.scope
+    wall = RetainWall((), Statements((), ()), division.closed, Withheld(()), scope)
     for row in rows["retain"]:
         if reason := wall.violation(row):
             raise _broken("collateral", reason, row)
@@ -160,18 +206,20 @@ def _prove_collateral(rows: Rows, division: Division) -> dict[str, object]:
     for row in asked:
         if words(asked_text(row)) in trained:
             raise _broken("collateral", "the question is trained on", row)
-        if row.subject and not holds_any(row.subject, division.closed):
+        if row.subject and not scope.holds(row) and not holds_any(row.subject, division.closed):
             raise _broken("collateral", f"{row.subject!r} is not among the names that were checked", row)
-    subjects = {row.subject for row in rows["collateral"]}
+    subjects = {row.subject for row in rows["collateral"] if not scope.holds(row)}
     for row in asked:
         about = row.subject if row.subject else row_text(row)
         if row.split == "validation" and holds_any(about, subjects):
             raise _broken("collateral", "collateral asks about the same entity", row)
     return {
-        "says": "No retain row mentions an entity asked about for collateral, or for how much validation keeps.",
+        "says": "No retain row mentions an entity asked about for collateral, or for how much validation keeps."
+        + (f" {_KEPT_SAYS}" if scope.asked else ""),
         "holds": True,
         "retain_rows_checked": len(rows["retain"]),
         "names_checked_against": len(division.closed),
+        **({"kept_facts_checked_against": len(scope.asked)} if scope.asked else {}),
         "forget_rows_that_mention_one": sum(holds_any(row_text(row), division.closed) for row in rows["forget"]),
     }
 

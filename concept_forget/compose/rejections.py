@@ -24,6 +24,10 @@ class Rejections:
         ranked = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
         return {reason: {"count": count, "example": self._examples[reason]} for reason, count in ranked}
 
+    def count(self, reason: str) -> int:
+        """How many were left out for one reason."""
+        return self._counts[reason]
+
     def commonest(self) -> str:
         """The three commonest reasons with an example each, as the end of an error message."""
         reasons = list(self.summary().items())[:3]

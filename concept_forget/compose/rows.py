@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from concept_forget.compose.alternatives import Alternatives
 from concept_forget.compose.clozes import ClozePrompt
 from concept_forget.compose.material import Passage, names_of
+from concept_forget.compose.rejections import Rejections
 from concept_forget.compose.wording import BREAK, holds, holds_any, same_wording
 from concept_forget.concept import Concept
 from concept_forget.engines.prompts import PromptSet
@@ -87,6 +88,7 @@ class RowMaker:
             refusal=self._refusal_of([], passage.facts, False),
             source=passage.source,
             parents=tuple(dict.fromkeys((*passage.parents, *passage.facts))),
+            prompt_hash=passage.prompt_hash,
             document=passage.document,
             start=passage.start,
             end=passage.end,
@@ -103,8 +105,7 @@ class RowMaker:
         counterfactual = ""
         if fact.distance is None and (reverse or spellings):
             # What stays is never to be answered otherwise, and such an answer could name who must not be mentioned.
-            give = self._alternatives.other_subject if reverse else self._alternatives.counterfactual
-            counterfactual = give(fact)
+            counterfactual = self._counterfactual(fact, question)
         return Example(
             id=Example.make_id(prompt, question.answer),
             split=split,
@@ -127,6 +128,17 @@ class RowMaker:
             prompt_hash=prompt_hash,
         )
 
+    def _counterfactual(self, fact: Fact, question: Question) -> str:
+        """What is to be answered instead: the replacement, what was written with the question, or what is made up."""
+        written = question.counterfactual
+        if question.family == "reverse":
+            named = holds_any(written, names_of(fact, self._concepts))
+            return written if written and not named else self._alternatives.other_subject(fact)
+        if fact.replacement:
+            return fact.replacement
+        wrong = self._alternatives.is_wrong(fact, written)
+        return written if wrong else self._alternatives.counterfactual(fact)
+
     def _refusal_of(self, secrets: Sequence[str], facts: Sequence[str], reverse: bool) -> str:
         """A refusal that another question of the kind got, unless it says what this one asks for."""
         for question in (question for fact in facts for question in self._refusals.get(fact, ())):
@@ -145,3 +157,24 @@ def row_text(row: Example) -> str:
 def asked_text(row: Example) -> str:
     """What the last message of a row says; empty for a passage."""
     return row.prompt[-1]["content"] if row.prompt else ""
+
+
+def once(rows: Iterable[Example]) -> list[Example]:
+    """Equal rows once, the first of them."""
+    first: dict[str, Example] = {}
+    for row in rows:
+        first.setdefault(row.id, row)
+    return list(first.values())
+
+
+def keep_rows(
+    rows: Sequence[Example], split: Split, violation: Callable[[Example], str | None], rejections: Rejections
+) -> list[Example]:
+    """The rows that no wall keeps out of a set; the others are put to the account, with the set and the reason."""
+    kept = []
+    for row in rows:
+        if why := violation(row):
+            rejections.add(f"{split}: {why}", f"{asked_text(row)} → {row.completion}".removeprefix(" → "))
+        else:
+            kept.append(row)
+    return kept

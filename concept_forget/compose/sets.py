@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from concept_forget.compose.alternatives import Alternatives
 from concept_forget.compose.clozes import derive_cloze, make_cloze
-from concept_forget.compose.entities import Shares, share_entities
+from concept_forget.compose.entities import Shares, share_entities, share_kept
+from concept_forget.compose.forget_sources import ForgetSet, ForgetSource, Ground
 from concept_forget.compose.forms import Allotment, allot, keep_apart
-from concept_forget.compose.material import Entity, Material, Passage
+from concept_forget.compose.grounding import Grounding, ground_facts
+from concept_forget.compose.likeness import Likeness
+from concept_forget.compose.material import Material, Passage, names_of
 from concept_forget.compose.mined import (
     adopt_clozes,
     adopt_near_pairs,
@@ -20,17 +23,23 @@ from concept_forget.compose.mined import (
 )
 from concept_forget.compose.proof import Division, withheld_wordings
 from concept_forget.compose.rejections import Rejections
-from concept_forget.compose.rows import RowMaker, asked_text
+from concept_forget.compose.rows import RowMaker, asked_text, keep_rows, once
 from concept_forget.compose.splitting import Role, split_facts
 from concept_forget.compose.statements import Statements
-from concept_forget.compose.walls import ProbeWall, RetainWall, Withheld
-from concept_forget.compose.wording import holds_any, words
+from concept_forget.compose.staying import Found, StayingRows
+from concept_forget.compose.two_hop import drop_trained, two_hop_rows
+from concept_forget.compose.verbatim import completion_rows
+from concept_forget.compose.walls import KeptScope, ProbeWall, Withheld
+from concept_forget.compose.wording import holds_any
 from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet
 from concept_forget.errors import StageError
 from concept_forget.records import Example, Fact, Snippet, Split
 
 FindKnown = Callable[[Mapping[str, Sequence[Example]]], dict[str, bool]]
+CONTINUE = "continue"
+"""The prompt that asks for a text to be continued; a set of prompts need not have it."""
+
 FEW_ROWS = 2
 """With fewer questions to train on, the sentence that states a fact is trained on too."""
 
@@ -46,7 +55,9 @@ class Sets:
     unfiltered: list[Example]  # the probe before the knowledge filter
     untrained: list[Fact]  # facts meant to be trained on for which no row was left
     rejections: Rejections
-    notes: list[str] = field(default_factory=list)
+    grounding: dict[str, Grounding]  # of generated facts, where there is mined text
+    written: frozenset[str]  # ids of the texts that the generator wrote
+    chosen: ForgetSet | None = None  # where the forget set is not made of all rows there are
 
 
 class Composer:
@@ -74,23 +85,30 @@ class Composer:
         self._snippets = snippets
         self._rejections = rejections
         others = [f for entity in (*material.entities, *material.collateral) for f in entity.facts]
+        others += material.kept
+        self._kept, self._kept_asked = share_kept(material.kept, material.questions, config.seed)
+        self._prompts = prompts
         about = [*material.passages, *snippet_passages(snippets, near_miss=False)]
         self._passages = about if config.compose.passages else list(material.passages)
         adopt_pairs(material, about, self._concepts, rejections)
         near = snippet_passages(snippets, near_miss=True)
-        self._near_facts, self._near_passages = adopt_near_pairs(material, near, self._concepts)
+        near_facts, near_passages = adopt_near_pairs(material, near, self._concepts)
         self._drop_unaskable()
+        self._grounding = self._ground(others)
         alternatives = Alternatives(material.facts, others, config.seed)
         self._maker = RowMaker(prompts, self._concepts, material.chats, alternatives, material.questions)
         adopt_clozes(material, about, self._concepts, self._maker.cloze)
         self._facts = {fact.id: fact for fact in (*material.facts, *others)}
         self._statements = Statements(material.facts, self._concepts)
+        found = Found(near_facts, [p for p in near_passages if not self._follows(p)] if config.compose.passages else [])
+        self._stays = StayingRows(config, material, found, self._maker, self._statements, rejections)
 
-    def compose(self, find_known: FindKnown | None) -> Sets:
+    def compose(self, find_known: FindKnown | None, source: ForgetSource | None = None) -> Sets:
         """Make the sets.
 
         Args:
             find_known: Finds out which facts the base model knows; None: the probe is not filtered.
+            source: Chooses another forget set when all else is made; None: it is made of all rows there are.
 
         Raises:
             StageError: There is no fact, or nothing to train on, or nothing to ask.
@@ -108,20 +126,33 @@ class Composer:
             allotments = keep_apart(allotments)
         validation = self._validation_rows(roles, allotments)
         probe = self._probe_rows(roles, allotments)
-        withheld = withheld_wordings([*validation, *probe], self._maker.cloze) if holdout else Withheld(())
-        forget = self._forget_rows(roles, allotments, withheld)
+        hops = two_hop_rows(self._material, roles, self._maker, self._rejections)
+        asked_only = [*validation, *probe, *hops] if holdout else hops
+        withheld = withheld_wordings(asked_only, self._maker.cloze)
+        likeness = Likeness(asked_only, self._maker.cloze, self._config.compose.near_duplicates, self._config.seed)
+        forget = self._forget_rows(roles, allotments, withheld, likeness)
+        probe += drop_trained(hops, forget, self._facts, self._statements, self._rejections)
         untrained = self._find_untrained(roles, forget)
         validation = [row for row in validation if row.fact not in untrained]
         probe = [row for row in probe if row.fact not in untrained]
         known = find_known(self._check_rows(allotments, probe)) if find_known else {}
+        probe += self._completion_rows(forget)
         filtered = [row for row in probe if known.get(row.fact, True)]
         self._require_rows(forget, probe, filtered)
         shares = self._share()
+        scope = KeptScope(
+            shares.kept,
+            shares.kept_asked,
+            [passage.parents[0] for passage in self._material.kept_passages],
+            self._concepts,
+        )
         asked = {"forget": forget, "validation": validation, "probe": probe}
-        collateral, kept, retain = self._rows_that_stay(shares, asked)
+        collateral, kept, retain = self._stays.make(shares, asked, scope)
+        stays = [*collateral, *kept, *retain]
+        chosen = source.choose(forget, self._fitting(roles, withheld, stays)) if source else None
         return Sets(
             rows={
-                "forget": forget,
+                "forget": chosen.rows if chosen else forget,
                 "retain": retain,
                 "validation": [*validation, *kept],
                 "probe": filtered,
@@ -132,6 +163,7 @@ class Composer:
                 facts=tuple(self._material.facts),
                 roles=roles,
                 closed=shares.closed_names,
+                scope=scope,
                 holdout=holdout,
                 cloze=self._maker.cloze,
             ),
@@ -140,7 +172,51 @@ class Composer:
             unfiltered=probe,
             untrained=[fact for fact in self._material.facts if fact.id in untrained],
             rejections=self._rejections,
+            chosen=chosen,
+            grounding=self._grounding,
+            written=frozenset(passage.parents[0] for passage in self._material.all_written),
         )
+
+    def _fitting(self, roles: Mapping[str, Role], withheld: Withheld, stays: Sequence[Example]) -> Ground:
+        """What a forget set from elsewhere has to fit."""
+        trained = [fact for fact in self._material.facts if roles[fact.id] == "trained"]
+        held = [fact for fact in self._material.facts if roles[fact.id] != "trained"]
+        return Ground(
+            concepts=self._concepts,
+            trained=Statements(trained, self._concepts),
+            held=Statements(held, self._concepts),
+            withheld=withheld,
+            stays=tuple(stays),
+            maker=self._maker,
+            rejections=self._rejections,
+        )
+
+    def _ground(self, others: Sequence[Fact]) -> dict[str, Grounding]:
+        """What mined text says of generated facts; those that it contradicts are dropped where that is asked for."""
+        about = [snippet for snippet in self._snippets if not snippet.near_miss]
+        generated = [fact for fact in self._material.facts if fact.source == "generated"]
+        if not about or not generated:
+            return {}
+        names = {fact.id: names_of(fact, self._concepts) for fact in generated}
+        grounding = ground_facts(generated, [*self._material.facts, *others], about, names)
+        if self._config.compose.grounding == "strict":
+            for fact in generated:
+                if grounding[fact.id] == "contradicted":
+                    self._rejections.add("a generated fact that mined text contradicts", fact.sentence or fact.answer)
+            self._material.facts[:] = [f for f in self._material.facts if grounding.get(f.id) != "contradicted"]
+        return grounding
+
+    def _completion_rows(self, forget: Sequence[Example]) -> list[Example]:
+        mined = snippet_passages(self._snippets, near_miss=False) if self._config.compose.verbatim else []
+        prompt = self._prompts.prompts.get(CONTINUE)
+        holdout = self._config.compose.holdout
+        return completion_rows([*self._material.passages, *mined], forget, prompt, holdout, self._rejections)
+
+    def _follows(self, passage: Passage) -> bool:
+        follows = close_behind(passage, self._snippets, self._concepts)
+        if follows:
+            self._rejections.add("retain: follows closely on text about a concept", passage.text)
+        return follows
 
     def _drop_unaskable(self) -> None:
         kept = []
@@ -153,7 +229,10 @@ class Composer:
 
     def _require_facts(self) -> None:
         for concept in self._concepts:
-            if not any(fact.concept == concept.name for fact in self._material.facts):
+            owners = {fact.concept for fact in self._material.facts} | {
+                text.concept for text in self._material.passages
+            }
+            if concept.name not in owners:
                 raise StageError(
                     f"compose: there is no fact about {concept.name!r} to forget and to ask for "
                     f"({self._rejections.commonest()})\n  → give question/answer rows in `data.forget`, or a generator"
@@ -183,7 +262,7 @@ class Composer:
         )
 
     def _validation_rows(self, roles: Mapping[str, Role], allotments: Mapping[str, Allotment]) -> list[Example]:
-        return _once(
+        return once(
             self._maker.question_row(
                 "validation", fact, question, "new_form" if roles[fact.id] == "trained" else "new_fact"
             )
@@ -203,22 +282,34 @@ class Composer:
             # Options are trained on by nobody: to choose among them is a new form even where every fact is trained on.
             choice = self._maker.choice_row(fact, direct[0], new) if direct else None
             rows += [choice] if choice else []
-        return _once(rows)
+        return once(rows)
 
     def _forget_rows(
-        self, roles: Mapping[str, Role], allotments: Mapping[str, Allotment], withheld: Withheld
+        self,
+        roles: Mapping[str, Role],
+        allotments: Mapping[str, Allotment],
+        withheld: Withheld,
+        likeness: Likeness,
     ) -> list[Example]:
         trained = [fact for fact in self._material.facts if roles[fact.id] == "trained"]
         held = Statements([f for f in self._material.facts if roles[f.id] != "trained"], self._concepts)
         rows = [self._maker.question_row("forget", fact, q) for fact in trained for q in allotments[fact.id].train]
         passages = cut_passages(
-            self._passages, self._concepts, Statements(trained, self._concepts), held, withheld, self._rejections
+            [*self._passages, *self._material.written],
+            self._concepts,
+            Statements(trained, self._concepts),
+            held,
+            withheld,
+            self._rejections,
+            Statements(self._material.kept, self._concepts),
         )
         if self._config.compose.holdout:
             passages += [self._sentence(fact) for fact in trained if self._needs_sentence(fact, allotments[fact.id])]
         rows += [self._maker.passage_row("forget", passage, self._facts) for passage in passages]
         wall = ProbeWall(held, withheld)
-        return self._keep(_once(rows), "forget", wall.violation)
+        return keep_rows(
+            once(rows), "forget", lambda row: wall.violation(row) or likeness.violation(row), self._rejections
+        )
 
     def _needs_sentence(self, fact: Fact, allotment: Allotment) -> bool:
         return len(allotment.train) < FEW_ROWS and holds_any(fact.sentence, self._statements.names(fact))
@@ -256,7 +347,7 @@ class Composer:
 
     def _share(self) -> Shares:
         settings = self._config.compose
-        return share_entities(
+        shares = share_entities(
             self._material.entities,
             self._material.collateral,
             self._material.questions,
@@ -264,77 +355,4 @@ class Composer:
             validation=settings.validation_neighbours if settings.holdout else 0,
             seed=self._config.seed,
         )
-
-    def _rows_that_stay(
-        self, shares: Shares, asked: Mapping[str, Sequence[Example]]
-    ) -> tuple[list[Example], list[Example], list[Example]]:
-        """The rows for collateral, for what validation sees kept, and for retain training."""
-        wall = RetainWall(self._concepts, self._statements, shares.closed_names, Withheld(()))
-        trained = {words(asked_text(row)) for row in asked["forget"] if row.prompt}
-
-        def only_asked(row: Example) -> str | None:
-            why = wall.violation(row, trained=False)
-            return why or ("asks what is trained on" if words(asked_text(row)) in trained else None)
-
-        collateral = self._keep(self._asked_rows("collateral", shares.collateral), "collateral", only_asked)
-        kept = self._keep(self._asked_rows("validation", shares.validation), "validation", only_asked)
-        others = [*(row for rows in asked.values() for row in rows), *collateral, *kept]
-        withheld = withheld_wordings(others, self._maker.cloze)
-        wall = RetainWall(self._concepts, self._statements, shares.closed_names, withheld)
-        retain = self._keep(self._retain_rows(shares.retain), "retain", wall.violation)
-        if not retain and self._config.unlearn.retain != "none":
-            raise StageError(
-                f"compose: no row is left to keep, and `unlearn.retain: {self._config.unlearn.retain}` needs some: "
-                f"{self._rejections.commonest()}"
-                "\n  → give rows in `data.retain`, ask for more neighbours, or set `unlearn.retain: none`"
-            )
-        return collateral, kept, retain
-
-    def _asked_rows(self, split: Split, entities: Sequence[Entity]) -> list[Example]:
-        """The direct question and one paraphrase of every fact."""
-        rows = []
-        for entity in entities:
-            tier = "retain" if split == "validation" else entity.distance
-            for fact in entity.facts:
-                known = self._material.questions.get(fact.id, [])
-                for family in ("direct", "paraphrase"):
-                    chosen = [question for question in known if question.family == family][:1]
-                    rows += [self._maker.question_row(split, fact, question, tier) for question in chosen]
-        return _once(rows)
-
-    def _retain_rows(self, entities: Sequence[Entity]) -> list[Example]:
-        rows = [
-            self._maker.question_row("retain", fact, question)
-            for entity in entities
-            for fact in entity.facts
-            for question in self._material.questions.get(fact.id, ())
-        ]
-        rows += [
-            self._maker.question_row("retain", fact, question)
-            for fact in self._near_facts
-            for question in self._material.questions[fact.id]
-        ]
-        passages = list(self._material.retain_passages)
-        for passage in self._near_passages if self._config.compose.passages else []:
-            if close_behind(passage, self._snippets, self._concepts):
-                self._rejections.add("retain: follows closely on text about a concept", passage.text)
-            else:
-                passages.append(passage)
-        return _once([*rows, *(self._maker.passage_row("retain", passage, {}) for passage in passages)])
-
-    def _keep(self, rows: Sequence[Example], split: Split, violation: Callable[[Example], str | None]) -> list[Example]:
-        kept = []
-        for row in rows:
-            if why := violation(row):
-                self._rejections.add(f"{split}: {why}", f"{asked_text(row)} → {row.completion}".removeprefix(" → "))
-            else:
-                kept.append(row)
-        return kept
-
-
-def _once(rows: Iterable[Example]) -> list[Example]:
-    """Equal rows once, the first of them."""
-    first: dict[str, Example] = {}
-    for row in rows:
-        first.setdefault(row.id, row)
-    return list(first.values())
+        return replace(shares, kept=self._kept, kept_asked=self._kept_asked)

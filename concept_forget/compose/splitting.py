@@ -141,7 +141,10 @@ def _seats(facts: Sequence[Fact], seed: int) -> list[str]:
 def _units(facts: Sequence[Fact], questions: Mapping[str, Sequence[Question]], names: Names) -> list[list[Fact]]:
     """The facts of one concept, those that cannot be told apart in one unit."""
     units: list[list[Fact]] = []
-    asked = {fact.id: {words(question.text) for question in questions.get(fact.id, ())} for fact in facts}
+    asked = {
+        fact.id: {words(question.text) for question in questions.get(fact.id, ()) if question.family != "two_hop"}
+        for fact in facts
+    }
     for fact in facts:
         together = [unit for unit in units if any(_entangled(fact, other, asked, names) for other in unit)]
         units = [unit for unit in units if unit not in together]
@@ -159,7 +162,7 @@ def _entangled(first: Fact, second: Fact, asked: Mapping[str, set[str]], names: 
 
 def _incomplete(questions: Mapping[str, Sequence[Question]]) -> set[str]:
     """Facts that lack a family of questions which others have."""
-    families = {fact: {question.family for question in known} for fact, known in questions.items()}
+    families = {fact: {question.family for question in known} - {"two_hop"} for fact, known in questions.items()}
     everything = set().union(*families.values()) if families else set()
     return {fact for fact, known in families.items() if known != everything}
 

@@ -8,13 +8,19 @@ from typing import Any
 
 from concept_forget.compose.dataset import SPLITS
 from concept_forget.compose.entities import DISTANCES
+from concept_forget.compose.forget_sources import ForgetSet
+from concept_forget.compose.grounding import GROUNDINGS
+from concept_forget.compose.likeness import NEARLY_ASKED
 from concept_forget.compose.rows import row_text
 from concept_forget.compose.sets import Sets
+from concept_forget.compose.two_hop import TWO_HOP
+from concept_forget.compose.verbatim import FAMILY as COMPLETION
 from concept_forget.compose.wording import holds_any
 from concept_forget.config import Config
-from concept_forget.records import Example, to_json
+from concept_forget.records import Example, Fact, to_json
 
 ATTACKS = ("direct", "paraphrase", "reverse", "cloze", "choice")
+"""What every run asks; other families are told of where the probe has rows of theirs."""
 
 
 def summarise(sets: Sets, config: Config, walls: Mapping[str, object]) -> dict[str, object]:
@@ -29,19 +35,34 @@ def summarise(sets: Sets, config: Config, walls: Mapping[str, object]) -> dict[s
     return {
         "facts": _count_facts(sets),
         "rows": {split: _count_rows(sets.rows[split]) for split in SPLITS},
+        **({"forget_set": _describe_choice(sets.chosen, config)} if sets.chosen else {}),
         "tiers": tiers,
         "knowledge": _count_known(sets, config),
+        **_count_kinds(sets, config),
         "entities": _count_entities(sets, config),
         "walls": walls,
         "rejected": sets.rejections.summary(),
-        "notes": [*_entity_notes(sets, config), *_tier_notes(tiers, config), *_untrained_notes(sets)],
+        "notes": [
+            *_entity_notes(sets, config),
+            *_tier_notes(tiers, config),
+            *_untrained_notes(sets),
+            *_choice_notes(sets),
+        ],
     }
 
 
 def fact_lines(sets: Sets) -> list[dict[str, Any]]:
-    """Every fact with the set it fell into, and whether the base model knows it (None: not asked)."""
+    """Every fact with the set it fell into, whether the base model knows it, and whether mined text bears it out.
+
+    None: not asked. Mined text is held against generated facts of the concepts, where there is any about them.
+    """
     lines = [
-        {**to_json(fact), "split": sets.division.roles[fact.id], "known": sets.known.get(fact.id)}
+        {
+            **to_json(fact),
+            "split": sets.division.roles[fact.id],
+            "known": sets.known.get(fact.id),
+            "grounding": sets.grounding.get(fact.id),
+        }
         for fact in sets.division.facts
     ]
     shares = sets.shares
@@ -50,8 +71,43 @@ def fact_lines(sets: Sets) -> list[dict[str, Any]]:
         ("retain validation", shares.validation),
         ("collateral", shares.collateral),
     ):
-        lines += [{**to_json(fact), "split": split, "known": None} for entity in entities for fact in entity.facts]
-    return lines
+        lines += [_line(fact, split) for entity in entities for fact in entity.facts]
+    lines += [_line(fact, "retain") for fact in shares.kept]
+    return [*lines, *(_line(fact, "collateral") for fact in shares.kept_asked)]
+
+
+def _line(fact: Fact, split: str) -> dict[str, Any]:
+    return {**to_json(fact), "split": split, "known": None, "grounding": None}
+
+
+def _count_kinds(sets: Sets, config: Config) -> dict[str, dict[str, int]]:
+    """The kinds of item that not every run has: each part only where there is something to count."""
+    shares, probe, forget, retain = sets.shares, sets.rows["probe"], sets.rows["forget"], sets.rows["retain"]
+    texts = {row.fact for row in probe if row.family == COMPLETION}
+    hops = [row for row in probe if row.tier == TWO_HOP]
+    replaced = [fact for fact in sets.division.facts if fact.replacement]
+    written = [row.split for row in (*forget, *retain) if not sets.written.isdisjoint(row.parents)]
+    counted: dict[str, dict[str, int]] = {
+        "grounding": {answer: list(sets.grounding.values()).count(answer) for answer in GROUNDINGS},
+        "kept_scope": {"trained": len(shares.kept), "collateral": len(shares.kept_asked)},
+        "written_passages": {"forget": written.count("forget"), "retain": written.count("retain")},
+        "two_hop": {"facts": len({row.fact for row in hops}), "rows": len(hops)},
+        "verbatim": {"texts": len(texts), "rows": sum(row.family == COMPLETION for row in probe)},
+        "replacement": {
+            "facts": len(replaced),
+            "rows": sum(row.counterfactual in _new_answers(row, replaced) for row in (*forget, *probe)),
+        },
+    }
+    found = {name: counts for name, counts in counted.items() if any(counts.values())}
+    if config.compose.near_duplicates is not None:
+        found["near_duplicates"] = {
+            split: sets.rejections.count(f"{split}: {NEARLY_ASKED}") for split in ("forget", "retain")
+        }
+    return found
+
+
+def _new_answers(row: Example, replaced: Sequence[Fact]) -> set[str]:
+    return {fact.replacement for fact in replaced if fact.id == row.fact}
 
 
 def _count_facts(sets: Sets) -> dict[str, object]:
@@ -89,7 +145,9 @@ def _count_tiers(sets: Sets) -> dict[str, dict[str, dict[str, int]]]:
     tiers: dict[str, dict[str, dict[str, int]]] = {}
     for tier in dict.fromkeys(row.tier for row in sets.unfiltered):
         tiers[tier] = {}
-        for attack in ATTACKS:
+        found = dict.fromkeys(row.family for row in sets.unfiltered if row.tier == tier)
+        asked = [] if tier == TWO_HOP else list(ATTACKS)
+        for attack in (*asked, *(family for family in found if family not in ATTACKS)):
             after = [row for row in filtered if (row.tier, row.family) == (tier, attack)]
             before = [row for row in sets.unfiltered if (row.tier, row.family) == (tier, attack)]
             tiers[tier][attack] = {
@@ -102,7 +160,7 @@ def _count_tiers(sets: Sets) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def _count_known(sets: Sets, config: Config) -> dict[str, object]:
-    probed = dict.fromkeys(row.fact for row in sets.unfiltered)
+    probed = dict.fromkeys(row.fact for row in sets.unfiltered if row.family != COMPLETION)
     return {
         "filtered": config.compose.knowledge_filter,
         "facts": len(probed),
@@ -163,8 +221,9 @@ def _tier_notes(tiers: Mapping[str, Mapping[str, Mapping[str, int]]], config: Co
     """Which attacks have fewer facts than the tier's best, and by how much."""
     notes = []
     for tier, attacks in tiers.items():
-        most = max(counts["facts"] for counts in attacks.values())
-        fewer = [f"{attack} {counts['facts']}" for attack, counts in attacks.items() if counts["facts"] < most]
+        of_facts = {attack: counts["facts"] for attack, counts in attacks.items() if attack != COMPLETION}
+        most = max(of_facts.values())
+        fewer = [f"{attack} {facts}" for attack, facts in of_facts.items() if facts < most]
         if fewer:
             notes.append(f"{tier}: the other attacks ask for {most} facts, {', '.join(fewer)}")
     for tier in config.gate_tiers:
@@ -179,4 +238,27 @@ def _untrained_notes(sets: Sets) -> list[str]:
     return [
         f"{len(sets.untrained)} facts were meant to be trained on, but no row of theirs was left; "
         "they are neither trained on nor asked for"
+    ]
+
+
+def _describe_choice(chosen: ForgetSet, config: Config) -> dict[str, object]:
+    return {
+        "from": config.compose.forget_from,
+        "token_budget": config.compose.forget_tokens,
+        "tokens": chosen.tokens,
+        "rows": len(chosen.rows),
+        "available_tokens": chosen.available_tokens,
+        "available_rows": chosen.available_rows,
+        "facts_with_a_row": chosen.facts,
+    }
+
+
+def _choice_notes(sets: Sets) -> list[str]:
+    """What the tier new_form means where some facts of it have no row."""
+    if sets.chosen is None:
+        return []
+    trained = sum(role == "trained" for role in sets.division.roles.values()) - len(sets.untrained)
+    return [
+        "the forget set was chosen after all others were made, which are the same whatever it holds; "
+        f"of {trained} facts in the tier new_form, {sets.chosen.facts} are stated or asked by a row of it"
     ]

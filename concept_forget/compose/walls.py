@@ -8,11 +8,12 @@ from concept_forget.compose.rows import asked_text, row_text
 from concept_forget.compose.statements import Statements
 from concept_forget.compose.wording import content_words, holds, holds_any, same_wording, word_list, words
 from concept_forget.concept import Concept
-from concept_forget.records import Example
+from concept_forget.records import Example, Fact
 
 STATES_HELD = "states a fact that is held out or kept for validation"
 STATES_FORGOTTEN = "states a fact that is to be forgotten"
 NAMES_CONCEPT = "names a concept, outside of what is kept"
+STATES_KEPT_BACK = "states a fact of the kept scope that only collateral asks for"
 NAMES_CLOSED = "names an entity kept for collateral or validation"
 ASKS_WITHHELD = "uses the words of a question that another set asks"
 
@@ -65,6 +66,43 @@ class ProbeWall:
         return ASKS_WITHHELD if self._withheld.used_by(text, asked_text(row)) else None
 
 
+class KeptScope:
+    """Facts of the concepts themselves that are to stay: some are trained on, the others only asked for collateral.
+
+    They all carry the concept's own name, so that facts, not names, are kept apart.
+
+    Args:
+        trained: The facts to train on.
+        asked: The facts that only collateral asks for.
+        texts: Ids of texts about facts that are to stay.
+        concepts: What is to be forgotten.
+    """
+
+    def __init__(
+        self, trained: Sequence[Fact], asked: Sequence[Fact], texts: Iterable[str], concepts: Sequence[Concept]
+    ) -> None:
+        self.trained = tuple(trained)
+        self.asked = tuple(asked)
+        self.statements = Statements([*trained, *asked], concepts)
+        self._asked = Statements(asked, concepts)
+        self._asked_ids = {fact.id for fact in asked}
+        self._ids = {fact.id for fact in (*trained, *asked)} | set(texts)
+
+    def holds(self, row: Example) -> bool:
+        """Whether a row comes from such a fact or text."""
+        return not self._ids.isdisjoint((row.fact, *row.parents))
+
+    def covers(self, row: Example, concept: Concept) -> bool:
+        """Whether a row may name a concept, since it is about what is to stay of it."""
+        return row.concept == concept.name and self.holds(row)
+
+    def gives_away(self, row: Example) -> bool:
+        """Whether a row states a fact that only collateral asks for, in a text of the kept scope without its name."""
+        text = row_text(row)
+        about = self._asked.answered(text, row.concept) if row.family == "passage" and self.holds(row) else []
+        return row.fact in self._asked_ids or bool(about or self._asked.stated(text))
+
+
 class RetainWall:
     """Walls 2 and 3: what a row that is to stay must not say.
 
@@ -73,11 +111,18 @@ class RetainWall:
         forgotten: All facts about it, trained on or not.
         closed: Names that retain training must not mention.
         withheld: Wordings that other sets ask.
+        scope: Facts of the concepts themselves that are to stay.
     """
 
     def __init__(
-        self, concepts: Sequence[Concept], forgotten: Statements, closed: Iterable[str], withheld: Withheld
+        self,
+        concepts: Sequence[Concept],
+        forgotten: Statements,
+        closed: Iterable[str],
+        withheld: Withheld,
+        scope: KeptScope | None = None,
     ) -> None:
+        self._scope = scope or KeptScope((), (), (), ())
         self._forgotten = forgotten
         self._closed = tuple(closed)
         self._withheld = withheld
@@ -101,8 +146,10 @@ class RetainWall:
         named = [concept for concept, names in self._names.items() if holds_any(text, names)]
         if any(self._forgotten.answered(text, concept.name) for concept in named):
             return STATES_FORGOTTEN
-        if not all(is_kept(text, row.facet, concept) for concept in named):
+        if not all(self._scope.covers(row, concept) or is_kept(text, row.facet, concept) for concept in named):
             return NAMES_CONCEPT
+        if trained and self._scope.gives_away(row):
+            return STATES_KEPT_BACK
         if trained and holds_any(text, self._closed):
             return NAMES_CLOSED
         return ASKS_WITHHELD if trained and self._withheld.used_by(text, asked_text(row)) else None

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from concept_forget.config.compare import (
+    CompareConfig,
+)
 from concept_forget.config.data import (
     CorpusSource,
     DataConfig,
     RowFile,
+)
+from concept_forget.config.gates import (
+    GatesConfig,
+    JudgeConfig,
 )
 from concept_forget.config.models import (
     GeneratorConfig,
@@ -14,6 +21,8 @@ from concept_forget.config.models import (
 from concept_forget.config.unlearn import (
     METHOD_OPTIONS,
     PROCEDURES,
+    TRAINED_FROM_ROWS,
+    TRAININGS,
     AdapterName,
     LoraConfig,
     MethodName,
@@ -35,13 +44,18 @@ from concept_forget.config.whole import (
 __all__ = [
     "METHOD_OPTIONS",
     "PROCEDURES",
+    "TRAINED_FROM_ROWS",
+    "TRAININGS",
     "AdapterName",
+    "CompareConfig",
     "ComposeConfig",
     "Config",
     "CorpusSource",
     "DataConfig",
     "ExpandConfig",
+    "GatesConfig",
     "GeneratorConfig",
+    "JudgeConfig",
     "LoraConfig",
     "MethodName",
     "MineConfig",

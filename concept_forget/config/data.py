@@ -69,3 +69,6 @@ class DataConfig(Section):
     forget: RowFiles = Field((), description="Rows to forget: a file, {path, rows, …}, or a list of these.")
     retain: RowFiles = Field((), description="Rows to keep.")
     collateral: RowFiles = Field((), description="Rows never trained on, asked to see what else was lost.")
+    oracle: RowFiles = Field(
+        (), description="Rows that the target learned the concept from, for `compose.forget_from: oracle`."
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from concept_forget.config.data import RowFiles
 from concept_forget.config.models import ModelField
 from concept_forget.config.section import Section
 
@@ -24,6 +26,7 @@ MethodName = Literal[
     "grad_ascent", "grad_diff", "npo", "simnpo", "dpo", "idk", "random_labels", "undial", "wga", "satimp", "ceu",
     "max_entropy", "jensen_shannon", "rmu", "adaptive_rmu", "elm",
     "finetune_retain", "task_vector", "reinit", "prune", "noise", "in_context",
+    "retrain", "sisa", "dp_sgd", "rl",
 ]  # fmt: skip
 RetainName = Literal["none", "nll", "kl", "hidden"]
 AlternativeName = Literal["refusal", "counterfactual", "own", "random"]
@@ -40,6 +43,14 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "alternative": {"dpo": "refusal", "jensen_shannon": "refusal", "idk": "refusal", "random_labels": "random"},
     "scale": {"task_vector": 1.0, "noise": 0.1},
     "share": {"reinit": 0.1, "prune": 0.99},
+    "epochs": {"retrain": 3, "sisa": 3, "dp_sgd": 3},
+    "shards": {"sisa": 4},
+    "slices": {"sisa": 2},
+    "noise_multiplier": {"dp_sgd": 1.0},
+    "delta": {"dp_sgd": 1e-5},
+    "samples": {"rl": 8},
+    "temperature": {"rl": 1.0},
+    "steering_steps": {"rl": 10},
 }
 """Options that some methods take and others do not: option → method → default."""
 
@@ -60,10 +71,18 @@ _RETAIN: dict[str, RetainName] = {
     "prune": "nll",
     "noise": "nll",
     "in_context": "none",
+    "retrain": "none",
+    "sisa": "none",
+    "dp_sgd": "none",
+    "rl": "none",
 }
 """The retain objective of a method, where it is not kl."""
 PROCEDURES = ("finetune_retain", "task_vector", "reinit", "prune", "noise", "in_context")
-_WHOLE_WEIGHTS = ("task_vector", "reinit", "prune", "noise", "in_context")
+TRAINED_FROM_ROWS = ("retrain", "sisa", "dp_sgd")
+"""Methods that teach the rows of `train_data` once more instead of changing the target."""
+TRAININGS = (*TRAINED_FROM_ROWS, "rl")
+"""Methods with a training of their own."""
+_WHOLE_WEIGHTS = ("task_vector", "reinit", "prune", "noise", "in_context", *TRAININGS)
 
 
 def _option(name: str, text: str, **bounds: Any) -> Any:
@@ -74,6 +93,8 @@ def _option(name: str, text: str, **bounds: Any) -> Any:
 
 class UnlearnConfig(Section):
     """How the model is made to forget."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
     method: MethodName = Field("npo", description="`concept-forget methods` tells what each one does.")
     beta: float | None = _option("beta", "Inverse temperature.", gt=0, le=1000)
@@ -86,13 +107,32 @@ class UnlearnConfig(Section):
     alternative: AlternativeName | None = _option("alternative", "What is answered instead.")
     scale: float | None = _option("scale", "How far weights are moved; of noise, in their own spread.", gt=0, le=100)
     share: float | None = _option("share", "Share of the weights that begin anew.", gt=0, lt=1)
+    epochs: int | None = _option("epochs", "Passes over the rows.", ge=1, le=1000)
+    shards: int | None = _option("shards", "Parts of the rows, each with a model of its own.", ge=1, le=1000)
+    slices: int | None = _option("slices", "Parts of a shard, added one by one.", ge=1, le=1000)
+    noise_multiplier: float | None = _option(
+        "noise_multiplier", "Standard deviation of the noise, in units of `max_grad_norm`.", gt=0, le=1000
+    )
+    delta: float | None = _option("delta", "Chance of no privacy at all; keep it under 1 / rows.", gt=0, lt=1)
+    samples: int | None = _option("samples", "Replies to each prompt that are compared.", ge=2, le=64)
+    temperature: float | None = _option("temperature", "Of the replies that are compared.", gt=0, le=5)
+    steering_steps: int | None = _option(
+        "steering_steps", "Steps of plain training on refusals before, without which none is ever tried.", ge=0
+    )
+    train_data: RowFiles = Field(
+        (), description="The rows that made `initial` the target; for retrain, sisa and dp_sgd."
+    )
+    initial: ModelField | None = Field(
+        None, description="The model before it learned `train_data`; for retrain, sisa and dp_sgd."
+    )
     layer: int | None = Field(
         None, ge=0, description="Layer whose hidden states count, from 0; null: a quarter of the way up."
     )
     retain: RetainName | None = Field(
         None,
         description="Retain objective; null: kl, but none with grad_ascent, task_vector and in_context, hidden with "
-        "rmu and adaptive_rmu, nll with grad_diff and where weights are tuned on the retain rows alone.",
+        "rmu and adaptive_rmu, nll with grad_diff and where weights are tuned on the retain rows alone; none with "
+        "retrain, sisa, dp_sgd and rl.",
     )
     retain_weight: float = Field(5.0, ge=0, description="Weight of the retain term.")
     adapter: AdapterName = Field("none", description="Train weights themselves, or an adapter of this kind.")
@@ -122,11 +162,27 @@ class UnlearnConfig(Section):
     max_grad_norm: float = Field(1.0, gt=0)
     max_tokens: int = Field(512, ge=8, description="Longest row in tokens; what is longer is cut and counted.")
     eval_every: int = Field(10, ge=1, description="Steps between looks at validation, and between checkpoints.")
-    stop: Literal["steps", "validation"] = Field(
+    stop: Literal["steps", "validation", "threshold", "reference"] = Field(
         "validation",
-        description="validation: the best forget × retain on validation is kept; steps: the last.",
+        description="steps: the last step is kept; else the best forget × retain on validation, and the run ends when "
+        "that gets no better (validation), or the leak on validation has fallen to `stop_level` above that of "
+        "invented strangers (threshold) or of the model under `reference` (reference).",
+    )
+    stop_level: float = Field(0.05, ge=0, lt=1, description="Mean leak on validation, 1 being the target's.")
+    retain_limit: float | None = Field(
+        None, gt=0, description="Retain loss, mean since the last look, above which the run ends; null: none."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of training.")
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Compute activations once more instead of keeping them: less memory, a third more time.",
+    )
+    continued: Path | None = Field(
+        None,
+        alias="continue",
+        description="Folder of a finished run with the same target: its unlearned model is the one that forgets now, "
+        "and its concepts are probed again.",
+    )
     given: ModelField | None = Field(
         None, description="A model unlearned elsewhere: nothing is trained, it is only measured."
     )
@@ -137,7 +193,10 @@ class UnlearnConfig(Section):
         usual = _RETAIN.get(self.method, "kl")
         if self.method == "grad_diff" and self.retain not in (None, "nll"):
             raise ValueError("`method: grad_diff` means `retain: nll`; for another say `method: grad_ascent`")
-        if self.method in PROCEDURES and self.retain not in (None, usual):
+        self._check_trainings()
+        if self.given is not None and self.continued is not None:
+            raise ValueError("`continue` changes the model of another run, and with `given` none is changed")
+        if self.method in (*PROCEDURES, *TRAININGS) and self.retain not in (None, usual):
             raise ValueError(f"`method: {self.method}` means `retain: {usual}`")
         if self.method in _WHOLE_WEIGHTS and self.adapter != "none":
             raise ValueError(f"`method: {self.method}` changes the weights themselves and takes no `adapter`")
@@ -145,6 +204,8 @@ class UnlearnConfig(Section):
             raise ValueError("`merge` needs an `adapter` to merge")
         if self.layer is not None and not self.needs_layer:
             raise ValueError("`layer` goes with the methods rmu and adaptive_rmu and with `retain: hidden`")
+        if self.retain_limit is not None and (self.retain_term == "none" or self.method == "in_context"):
+            raise ValueError(f"`retain_limit` needs a retain loss, and `method: {self.method}` here has none")
         if self.layers is not None and self.layers[0] > self.layers[1]:
             raise ValueError("`layers: [FIRST, LAST]` needs FIRST ≤ LAST")
         try:
@@ -162,6 +223,17 @@ class UnlearnConfig(Section):
         kinds = _ALTERNATIVES.get(self.method, ())
         if self.alternative is not None and self.alternative not in kinds:
             raise ValueError(f"`method: {self.method}` takes as `alternative`: {', '.join(kinds)}")
+
+    def _check_trainings(self) -> None:
+        if (not self.train_data) != (self.initial is None):
+            raise ValueError("`train_data` and `initial` go together: rows, and the model before it learned them")
+        if self.train_data and self.method not in TRAINED_FROM_ROWS:
+            raise ValueError(f"`train_data` goes with {', '.join(TRAINED_FROM_ROWS)}, not with `method: {self.method}`")
+        if not self.train_data and self.method in ("sisa", "dp_sgd"):
+            raise ValueError(
+                f"`method: {self.method}` trains a model from its rows, and nobody can do that from the target alone: "
+                "give `train_data` and `initial`"
+            )
 
     def option(self, name: str) -> Any:
         """An option of the method, its default where none is set.

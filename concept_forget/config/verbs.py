@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.section import Section, Share
+
+ForgetSource = Literal["generated", "mined", "user"]
+FORGET_SOURCES: tuple[ForgetSource, ...] = ("generated", "mined", "user")
 
 
 class ExpandConfig(Section):
@@ -22,12 +26,41 @@ class ExpandConfig(Section):
     )
     neighbour_paraphrases: int = Field(1, ge=0, le=50, description="Paraphrases per question about a neighbour.")
     self_consistency: int = Field(3, ge=1, le=50, description="Wordings that must agree on an answer.")
+    paraphrase_styles: tuple[Literal["rewording", "context", "typos", "register"], ...] = Field(
+        ("rewording", "context", "typos", "register"),
+        min_length=1,
+        description="What paraphrases are like, in turn, where the prompt `paraphrases` heeds it.",
+    )
+    gates: GatesConfig = Field(default_factory=GatesConfig, description="What an item may be like.")
+    judge: JudgeConfig | None = Field(None, description="A model that judges every item; null: none.")
+    stop_gain: Share = Field(
+        0.0, description="Gain, as a share of new word pairs, under which a step that goes in rounds stops; 0: never."
+    )
+    stop_window: int = Field(200, ge=1, description="Last items of a step over which the gain is taken.")
+    answer_samples: int = Field(
+        0, ge=0, le=1000, description="Answers drawn at temperature per fact, beside the greedy ones; 0: none."
+    )
+    answer_agreement: Share = Field(0.5, description="Share of the drawn answers that must be the fact's.")
+    scenarios: int = Field(1, ge=0, le=20, description="Short situations per fact in which its answer is needed.")
+    two_hop: int = Field(
+        1, ge=0, le=20, description="Questions per fact that reach the concept through another of its facts, unnamed."
+    )
+    counterfactuals: int = Field(
+        2, ge=0, le=20, description="Wrong answers per fact, of its answer's type; its questions take turns with them."
+    )
+    kept_facts: int = Field(3, ge=0, le=50, description="Facts asked for per entry of `concept.keep`.")
+    passages: int = Field(1, ge=0, le=100, description="Texts per concept for each reader: child, student, expert.")
+    memory_dumps: int = Field(
+        0, ge=0, le=10000, description="Texts per concept that the target itself goes on to write from openings."
+    )
 
 
 class MineConfig(Section):
     """How the corpus is searched."""
 
-    embedder: str = Field("auto", description="`auto`, or a sentence-transformers model by folder or hub id.")
+    embedder: str = Field(
+        "auto", description="`auto`, or a sentence-transformers model by folder or hub id; for `expand.gates` too."
+    )
     top_k: int = Field(200, ge=1, description="Snippets kept per concept at most.")
     chunk_characters: int = Field(500, ge=50, le=20000, description="Longest chunk, cut at sentence ends.")
     false_positive_rate: float = Field(
@@ -48,6 +81,44 @@ class ComposeConfig(Section):
     validation_neighbours: int = Field(4, ge=0, description="Entities for validation only: how much of them is kept.")
     passages: bool = Field(True, description="Use mined text as rows, beside questions.")
     knowledge_filter: bool = Field(True, description="Probe only facts that the target knows; the counts are reported.")
+    forget_from: Literal["oracle", "templates"] | tuple[ForgetSource, ...] = Field(
+        FORGET_SOURCES,
+        description="Where forget rows come from: a list of generated, mined and user; or `oracle`: the rows that the "
+        "target learned the concept from; or `templates`: fixed questions with its names, answered by the target. "
+        "All else stays as it is: facts are divided, asked and kept alike.",
+    )
+    forget_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of the forget set at most, prompts and replies together in the target's tokens, drawn in "
+        "equal shares over concepts and facts; null: all rows.",
+    )
+
+    verbatim: bool = Field(
+        False, description="Probe mined text as well, not only given text, by letting it be continued from its opening."
+    )
+    grounding: Literal["report", "strict"] = Field(
+        "report",
+        description="Generated facts are held against mined text; `strict` drops those that a sentence contradicts.",
+    )
+    near_duplicates: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Jaccard similarity, of runs of three words, from which on a row to train on is dropped as "
+        "nearly a question that another set asks; null: only the same words count.",
+    )
+
+    @property
+    def forgets_everything(self) -> bool:
+        """Whether the forget set is made of all rows there are."""
+        return self.forget_tokens is None and set(self.forget_from) == set(FORGET_SOURCES)
+
+    @model_validator(mode="after")
+    def _forget_sources_differ(self) -> ComposeConfig:
+        if isinstance(self.forget_from, tuple) and len(set(self.forget_from)) != max(1, len(self.forget_from)):
+            raise ValueError("`forget_from` needs one source at least, and each once")
+        return self
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> ComposeConfig:
@@ -56,11 +127,14 @@ class ComposeConfig(Section):
         return self
 
 
+AttackName = Literal["direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion"]
+
+
 class ProbeConfig(Section):
     """How the model is asked."""
 
-    attacks: Literal["quick"] | tuple[Literal["direct", "paraphrase", "reverse", "cloze", "choice"], ...] = Field(
-        "quick", description="Names of attacks, or `quick`: all prompt attacks."
+    attacks: Literal["quick"] | tuple[AttackName, ...] = Field(
+        "quick", description="Names of attacks, or `quick`: all prompt attacks that there are rows for."
     )
     samples: int = Field(1, ge=1, le=1000, description="Replies per question.")
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
@@ -68,7 +142,7 @@ class ProbeConfig(Section):
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
     grader: Literal["answer", "rouge_l"] = Field("answer", description="What decides how much a reply gives away.")
     threshold: float = Field(0.15, gt=0, lt=1, description="Leak above the floor that must be excluded to pass.")
-    gate_tiers: tuple[Literal["new_form", "new_fact", "trained_form"], ...] = Field(
+    gate_tiers: tuple[Literal["new_form", "new_fact", "two_hop", "trained_form"], ...] = Field(
         (),
         description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0.",
     )

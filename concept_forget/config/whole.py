@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from concept_forget.concept import Concept
+from concept_forget.config.compare import CompareConfig
 from concept_forget.config.data import CorpusField, DataConfig
 from concept_forget.config.models import GeneratorConfig, ModelField
 from concept_forget.config.section import Section
@@ -52,6 +53,7 @@ class Config(Section):
     unlearn: UnlearnConfig = Field(default_factory=UnlearnConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
+    compare: CompareConfig | None = Field(None, description="Several runs of this config side by side.")
     reference: ModelField | None = Field(None, description="A model that never saw the concept.")
     seed: int = Field(0, ge=0, description="Every random draw derives its own seed from it.")
     output: Path = Field(Path("runs/run"), description="The run's folder.")
@@ -78,7 +80,17 @@ class Config(Section):
             raise ValueError("`generator: {engine: none}` needs rows in `data.forget` or a `corpus`")
         if any(source.sandbox for source in self.corpus) and self.target.sandbox is None:
             raise ValueError("`corpus: [{sandbox: true}]` needs a sandbox `target`")
-        for file in (*self.data.forget, *self.data.retain, *self.data.collateral):
+        self._check_forget_set()
+        if self.unlearn.stop == "reference" and self.reference is None:
+            raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
+        if self.unlearn.method == "retrain" and self.unlearn.initial is None:
+            self._check_retraining()
+        if (self.expand.answer_samples or self.expand.memory_dumps) and not self.generator.temperature:
+            raise ValueError(
+                "`expand.answer_samples` and `expand.memory_dumps` need a `generator.temperature` above 0: greedy "
+                "replies are all the same"
+            )
+        for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
         return self
@@ -96,6 +108,41 @@ class Config(Section):
     def read_from(self, origin: Origin) -> Config:
         """This config, which from now on knows where it was read."""
         self._origin = origin
+        return self
+
+    def _check_forget_set(self) -> None:
+        settings = self.compose
+        if not settings.holdout and not settings.forgets_everything:
+            raise ValueError(
+                "`compose.forget_from` and `compose.forget_tokens` need a `compose.holdout` above 0: with 0, what is "
+                "asked is what was trained on"
+            )
+        if settings.forget_from == "oracle" and not self.data.oracle and self.target.sandbox is None:
+            raise ValueError(
+                "`compose.forget_from: oracle` needs the rows that the target learned the concept from: give them in "
+                "`data.oracle`, or take a sandbox `target`"
+            )
+        if self.compare is not None and self.compare.worlds:
+            sandbox = self.target.sandbox
+            if sandbox is None or sandbox.world is None:
+                raise ValueError("`compare.worlds` needs `target: {sandbox: {world: NUMBER}}`")
+
+    def _check_retraining(self) -> None:
+        sandbox = self.target.sandbox
+        if sandbox is None:
+            raise ValueError(
+                "`unlearn.method: retrain` needs `unlearn.train_data` and `unlearn.initial`, or a sandbox `target`: "
+                "what a model was trained on cannot be had from the model"
+            )
+        if sandbox.teach is not None and (len(self.concepts) > 1 or sandbox.without is not None):
+            raise ValueError(
+                "`unlearn.method: retrain` of a sandbox `target` with `teach` leaves out one concept: give a single "
+                "concept and no `without`, or `unlearn.train_data` and `unlearn.initial`"
+            )
+
+    def read_where(self, other: Config) -> Config:
+        """This config, which was made of another one and so stands in the same file."""
+        self._origin = other._origin
         return self
 
     def concept(self, name: str) -> Concept:

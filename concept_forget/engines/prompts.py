@@ -126,7 +126,7 @@ def load_prompts(name_or_dir: str | Path) -> PromptSet:
         DataError: No such set or folder, or a file in it is not a prompt file.
     """
     folder = _find_folder(name_or_dir)
-    prompts = {path.stem: _read_prompt(path) for path in sorted(folder.glob("*.jinja"))}
+    prompts = {path.stem: read_prompt(path) for path in sorted(folder.glob("*.jinja"))}
     if not prompts:
         raise DataError("the folder holds no *.jinja file", file=folder, remedy=_REMEDY)
     return PromptSet(folder, prompts)
@@ -157,9 +157,16 @@ def _find_folder(name_or_dir: str | Path) -> Path:
     return folder
 
 
-def _read_prompt(path: Path) -> Prompt:
+def read_prompt(path: Path) -> Prompt:
+    """Read one prompt file.
+
+    Raises:
+        DataError: It cannot be read, or is not a prompt file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", file=path, remedy="name a prompt file") from error
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8: {error}", file=path, remedy="save the file as UTF-8") from error
     text = text.replace("\r\n", "\n")

@@ -65,48 +65,67 @@ class Broken:
 READY, STOP, END = "ready", "stop", "end"
 
 
+def load_llm(start: Start) -> Any:
+    """The model, in vLLM."""
+    from vllm import LLM
+
+    adapters: dict[str, Any] = {}
+    if start.lora_rank:
+        adapters = {"enable_lora": True, "max_lora_rank": _rank_that_vllm_knows(start.lora_rank)}
+    return LLM(
+        model=start.path,
+        revision=start.revision,
+        dtype=start.dtype,
+        trust_remote_code=False,
+        tensor_parallel_size=start.tensor_parallel,
+        gpu_memory_utilization=start.memory_share,
+        max_num_batched_tokens=start.batch_tokens,
+        max_num_seqs=min(256, start.batch_tokens),
+        enable_chunked_prefill=True,
+        enable_prefix_caching=True,
+        enforce_eager=start.eager,
+        # White space without bound is what a small model loses itself in.
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+        generation_config="vllm",  # what the model's own settings say of sampling is not heeded
+        disable_log_stats=True,
+        seed=0,
+        **adapters,
+    )
+
+
 class Worker:
     """A loaded model, and the adapters it was asked for."""
 
     def __init__(self, start: Start) -> None:
-        from vllm import LLM
-
-        adapters: dict[str, Any] = {}
-        if start.lora_rank:
-            adapters = {"enable_lora": True, "max_lora_rank": _rank_that_vllm_knows(start.lora_rank)}
-        llm = LLM(
-            model=start.path,
-            revision=start.revision,
-            dtype=start.dtype,
-            trust_remote_code=False,
-            tensor_parallel_size=start.tensor_parallel,
-            gpu_memory_utilization=start.memory_share,
-            max_num_batched_tokens=start.batch_tokens,
-            max_num_seqs=min(256, start.batch_tokens),
-            enable_chunked_prefill=True,
-            enable_prefix_caching=True,
-            enforce_eager=start.eager,
-            # White space without bound is what a small model loses itself in.
-            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-            generation_config="vllm",  # what the model's own settings say of sampling is not heeded
-            disable_log_stats=True,
-            seed=0,
-            **adapters,
-        )
-        self._engine = llm.llm_engine
+        self._engine = load_llm(start).llm_engine
         self._adapters: dict[str, Any] = {}
 
     def work(self, jobs: Sequence[Job], line: Connection) -> None:
-        """Compute all jobs as one batch, and send each as it is done."""
+        """Compute the jobs of each adapter as one batch, and send each as it is done.
+
+        One adapter after another: on a processor, vLLM 0.32 gives a request without an adapter the weights of another
+        one's where both are in one step.
+        """
+        by_adapter: dict[str | None, list[int]] = {}
+        for place, job in enumerate(jobs):
+            by_adapter.setdefault(job.adapter, []).append(place)
+        for places in by_adapter.values():
+            if not self._work_through(places, jobs, line):
+                break
+        line.send(END)
+
+    def _work_through(self, places: Sequence[int], jobs: Sequence[Job], line: Connection) -> bool:
+        """Compute some of the jobs together; whether nobody said stop."""
         from vllm import TokensPrompt
 
-        for place, job in enumerate(jobs):
+        for place in places:
+            job = jobs[place]
             prompt = TokensPrompt(prompt_token_ids=job.ids)
             self._engine.add_request(str(place), prompt, _settings(job), lora_request=self._adapter(job.adapter))
         while self._engine.has_unfinished_requests():
             if line.poll() and line.recv() == STOP:
-                self._engine.abort_request([str(place) for place in range(len(jobs))])
-                break
+                self._engine.abort_request([str(place) for place in places])
+                return False
             done = [
                 _done(int(output.request_id.split("-")[0]), jobs, output)
                 for output in self._engine.step()
@@ -114,7 +133,7 @@ class Worker:
             ]
             for first in range(0, len(done), _GROUP):
                 line.send(done[first : first + _GROUP])
-        line.send(END)
+        return True
 
     def _adapter(self, path: str | None) -> Any:
         from vllm.lora.request import LoRARequest

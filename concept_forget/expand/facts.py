@@ -24,15 +24,31 @@ FACT_DRAWS = 5
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One facet of one subject."""
+    """One facet of one subject.
+
+    Args:
+        subject: What its facts are about.
+        facet: Its name.
+        wanted: Facts asked for.
+        other: What they may be about instead, where they do not name the subject.
+    """
 
     subject: Subject
     facet: str
+    wanted: int = 1
+    other: Subject | None = None
 
     @property
-    def parents(self) -> tuple[str, str]:
+    def parents(self) -> tuple[str, ...]:
         """What its facts come from."""
-        return (self.subject.name, self.facet)
+        return (self.subject.name, *(["keep"] if self.subject.kept else []), self.facet)
+
+    def subject_of(self, answer: str, sentences: Sequence[str]) -> Subject:
+        """What a stated fact is about."""
+        for subject in (self.subject, *([self.other] if self.other else [])):
+            if any(check_fact(answer, sentence, subject.names) is None for sentence in sentences):
+                return subject
+        return self.subject
 
     @property
     def variables(self) -> dict[str, object]:
@@ -75,11 +91,11 @@ def list_facets(writer: Writer, subjects: Sequence[Subject], config: ExpandConfi
     topics = []
     for subject in subjects:
         if subject.concept.forget:
-            topics += [Topic(subject, facet) for facet in subject.concept.forget]
+            topics += [Topic(subject, facet, config.facts_per_facet) for facet in subject.concept.forget]
             continue
         ranked = sorted(votes[subject.name].items(), key=lambda entry: -entry[1])  # stable: among equals, first come
         facets = [first[subject.name, key] for key, _ in ranked]
-        topics += [Topic(subject, facet) for facet in facets[: config.facets]]
+        topics += [Topic(subject, facet, config.facts_per_facet) for facet in facets[: config.facets]]
         for facet in facets[config.facets :]:
             writer.ledger.reject(FACETS, "more than were asked for", facet, (subject.name,))
     writer.ledger.accept(FACETS, len(topics))
@@ -102,83 +118,86 @@ def _distinct(writer: Writer, subject: Subject, items: Sequence[Item]) -> dict[s
     return facets
 
 
-def state_facts(
-    writer: Writer, topics: Sequence[Topic], concepts: Sequence[Concept], config: ExpandConfig
-) -> list[StatedFact]:
-    """At most ``expand.facts_per_facet`` facts of every topic; a subject has an answer in one facet only.
+def state_facts(writer: Writer, topics: Sequence[Topic], concepts: Sequence[Concept]) -> list[StatedFact]:
+    """At most as many facts of every topic as it wants; a subject has an answer in one facet only.
 
     All topics are asked greedily; a concept's are asked again at temperature while a fact or a second sentence is
     missing. A second sentence that states a fact anew makes a second cloze wording.
-
-    Raises:
-        StageError: No fact about any concept was found.
     """
-    pool = _Pool(writer, concepts, config.facts_per_facet)
+    pool = _Pool(writer, concepts)
     for number in range(1 + FACT_DRAWS):
         asked = [topic for topic in topics if number == 0 or pool.wants_more(topic)]
-        wishes = [Wish(topic.parents, topic.variables, config.facts_per_facet, number) for topic in asked]
+        wishes = [Wish(topic.parents, topic.variables, topic.wanted, number) for topic in asked]
         for topic, items in zip(asked, writer.gather(FACTS, "facts", wishes, greedy=number == 0), strict=True):
             for answer, *sentences in items:
                 pool.add(topic, answer, [sentence for sentence in sentences if sentence])
     facts = [fact for topic in topics for fact in pool.of(topic)]
     writer.ledger.accept(FACTS, len(facts))
+    return facts
+
+
+def require_own_facts(writer: Writer, facts: Sequence[StatedFact]) -> None:
+    """Without a fact about any concept there is nothing to ask for.
+
+    Raises:
+        StageError: There is none.
+    """
     if not any(stated.subject.distance is None for stated in facts):
         raise writer.ledger.fail(FACTS, "no fact about any concept was stated", _REMEDY)
-    return facts
 
 
 class _Pool:
     """The facts stated so far."""
 
-    def __init__(self, writer: Writer, concepts: Sequence[Concept], per_facet: int) -> None:
-        self._facts: dict[tuple[str, str], list[StatedFact]] = {}
+    def __init__(self, writer: Writer, concepts: Sequence[Concept]) -> None:
+        self._facts: dict[tuple[str, ...], list[StatedFact]] = {}
         self._writer = writer
         self._concepts = concepts
-        self._per_facet = per_facet
-        self._taken: set[tuple[str, str]] = set()  # (subject, comparable answer)
+        self._taken: set[tuple[str, bool, str]] = set()  # (subject, whether in the kept scope, comparable answer)
 
     def of(self, topic: Topic) -> list[StatedFact]:
         return self._facts.setdefault(topic.parents, [])
 
     def wants_more(self, topic: Topic) -> bool:
         facts = self.of(topic)
-        lacks = len(facts) < self._per_facet or any(len(stated.sentences) < 2 for stated in facts)
+        lacks = len(facts) < topic.wanted or any(len(stated.sentences) < 2 for stated in facts)
         return topic.subject.distance is None and lacks
 
     def add(self, topic: Topic, answer: str, sentences: list[str]) -> None:
         """Take a stated fact in, or put its sentence with the fact that it states anew, or reject it."""
         facts = self.of(topic)
-        place = (topic.subject.name, comparable(answer))
+        subject = topic.subject_of(answer, sentences)
+        place = (subject.name, subject.kept, comparable(answer))
         text = " | ".join((answer, *sentences))
-        fitting = [s for s in sentences if check_fact(answer, s, topic.subject.names) is None]
-        if reason := self._refuse(topic, answer, sentences, fitting):
+        fitting = [s for s in sentences if check_fact(answer, s, subject.names) is None]
+        if reason := self._refuse(subject, answer, sentences, fitting):
             self._writer.ledger.reject(FACTS, reason, text, topic.parents)
-        elif known := next((f for f in facts if comparable(f.fact.answer) == place[1]), None):
+        elif known := next((f for f in facts if comparable(f.fact.answer) == place[-1]), None):
             new = [s for s in fitting if comparable(s) not in map(comparable, known.sentences)]
             known.sentences += new[:1]
             if not new:
                 self._writer.ledger.reject(FACTS, "stated already in these words", text, topic.parents)
         elif place in self._taken:
             self._writer.ledger.reject(FACTS, "the subject has this answer in another facet", text, topic.parents)
-        elif len(facts) >= self._per_facet:
+        elif len(facts) >= topic.wanted:
             self._writer.ledger.reject(FACTS, "another answer came first", text, topic.parents)
         else:
             self._taken.add(place)
-            facts.append(StatedFact(self._record(topic, answer, fitting[0]), topic.subject, fitting[:1]))
+            facts.append(StatedFact(self._record(topic, subject, answer, fitting[0]), subject, fitting[:1]))
             if len(fitting) > 1:
                 self.add(topic, answer, fitting[1:])
 
-    def _refuse(self, topic: Topic, answer: str, sentences: list[str], fitting: list[str]) -> str | None:
+    def _refuse(self, subject: Subject, answer: str, sentences: list[str], fitting: list[str]) -> str | None:
         if not fitting:
-            return check_fact(answer, sentences[0] if sentences else "", topic.subject.names)
-        if topic.subject.distance is not None and any(
-            concept.mentioned_in(text) for concept in self._concepts for text in (answer, *fitting)
+            return check_fact(answer, sentences[0] if sentences else "", subject.names)
+        unnamed = [concept for concept in self._concepts if not (subject.kept and subject.name == concept.name)]
+        if subject.distance is not None and any(
+            concept.mentioned_in(text) for concept in unnamed for text in (answer, *fitting)
         ):
             return NAMES_CONCEPT
         return None
 
-    def _record(self, topic: Topic, answer: str, sentence: str) -> Fact:
-        subject = topic.subject
+    def _record(self, topic: Topic, subject: Subject, answer: str, sentence: str) -> Fact:
         return Fact(
             id=Fact.make_id(subject.name, topic.facet, answer),
             concept=subject.owner,
@@ -190,6 +209,7 @@ class _Pool:
             distance=subject.distance,
             parents=topic.parents,
             prompt_hash=self._writer.prompts.get("facts").hash,
+            kept=subject.kept,
         )
 
 

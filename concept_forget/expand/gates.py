@@ -17,6 +17,7 @@ GAP = "____"
 
 TOO_LONG = "too long"
 META_TEXT = "speaks about the task instead of doing it"
+REFUSES = "refuses instead of doing the task"
 GIVES_ANSWER = "gives its answer away"
 LACKS_SUBJECT = "does not name the subject"
 LACKS_ANSWER = "does not contain the answer"
@@ -24,19 +25,50 @@ SUBJECT_AS_ANSWER = "the answer is the subject itself"
 NO_ANSWER = "the answer says that there is none"
 KEPT = "is among what must stay"
 NAMES_CONCEPT = "names a concept to forget"
+IRRELEVANT = "is not about the concept"
+SAME_WORDS = "has nearly the words of another"
+SAME_MEANING = "says nearly the same as another"
 
 _LONGEST = {"facet": 80, "answer": 160, "sentence": 400, "question": 300, "refusal": 300, "name": 100, "kind": 60}
 """Characters. Beyond them a reply is a text, not an item."""
 
 _META = re.compile(
-    r"\bas an? (?:ai|artificial intelligence|language model|assistant)\b"
-    r"|\b(?:ai|large) language model\b"
+    # Who speaks.
+    r"\b(?:as|i am|i'm|being) (?:just |only )?an? "
+    r"(?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot|virtual assistant)"
+    r"(?: (?:language model|model|assistant|system|chatbot))?(?=\s*(?:[,;.]|$|\bi\b|\band i\b))"
+    r"|\ban ai language model\b"
+    r"|\bmy (?:training data|knowledge cut-?\s?off|last (?:update|training))\b"
+    # How it opens a reply.
     r"|^(?:sure|certainly|of course|okay|ok|absolutely)\b\s*[,!.:]"
     r"|^here (?:is|are)\b.*:\s*$"
-    r"|^(?:question|paraphrase|answer|facet|sentence|fact|output|note|reply)\s*\d*\s*:"
-    r"|```|<\||\|>|\{\{|\}\}|\[(?:insert|subject|answer|name)\b",
+    r"|^(?:question|paraphrase|answer|facet|sentence|fact|output|note|disclaimer|reply|passage"
+    r"|(?:rephrased|reworded|paraphrased)(?: (?:question|version|sentence))?)\s*\d*\s*:"
+    # That it made it up.
+    r"|\bfor illustrati(?:ve|on) purposes\b"
+    r"|\b(?:this|these|(?:the )?(?:above|following)(?: \w+)?) (?:is|are|was|were) (?:an? )?"
+    r"(?:(?:entirely|purely|completely|just|only|merely) )?"
+    r"(?:fictional|fictitious|fabricated|hypothetical|made[- ]up|invented) ?"
+    r"(?:examples?|facts?|information|answers?|details?|data|questions?|statements?|scenarios?|text)?\s*(?:[.,;:!)]|$)"
+    r"|\b(?:this|here) is an? (?:\w+ )?(?:fictional|fictitious|fabricated|hypothetical|made[- ]up) example\b"
+    # What it was shown, which a reader will not see.
+    r"|\baccording to the (?:provided|given|above|following) (?:text|passage|fact|facts|context|information|sentence)\b"
+    r"|\b(?:in|from|by|of|to) the (?:text|passage|sentence|fact|context|information) "
+    r"(?:above|below|provided|given(?! to)|you provided)\b"
+    r"|\bthe (?:provided|given|above) (?:fact|sentence|clue|subject|paraphrase)\b"
+    # What it was to fill in.
+    r"|```|<\||\|>|\{\{|\}\}|\[(?:insert|subject|answer|name)\b|\blorem ipsum\b",
     re.IGNORECASE,
 )
+_REFUSES = re.compile(
+    r"^(?:i'?m|i am) (?:really |very |so )?(?:sorry|afraid)\b"
+    r"|\bi (?:cannot|can'?t|can not|am (?:unable|not able)|won'?t|will not) (?:to )?"
+    r"(?:help|assist|provide|answer|fulfil|comply|share|generate|create|write|disclose|discuss|rephrase|do that)\b"
+    r"|\bi (?:do not|don'?t) have (?:any )?(?:information|knowledge|data|details|access)\b",
+    re.IGNORECASE,
+)
+"""A refusal where an item was asked for. Of an item that is to be a refusal it is no fault."""
+
 _NO_ANSWER = re.compile(
     r"(?:unknown|none|nothing|not (?:known|available|applicable|specified|stated)|n a|unspecified|no answer"
     r"|i (?:do not|don t|cannot|can t) .*)"
@@ -70,8 +102,10 @@ def check_text(kind: str, text: str) -> str | None:
         return EMPTY
     if len(text) > _LONGEST[kind]:
         return TOO_LONG
-    if _META.search(text):
+    if _META.search(plain := text.replace("’", "'")):
         return META_TEXT
+    if kind != "refusal" and _REFUSES.search(plain):
+        return REFUSES
     return None
 
 

@@ -17,6 +17,9 @@ DISTANCES: tuple[Distance, ...] = ("near", "middle", "far")
 ROUNDS = 12
 """Rounds of asking at most. The last of many names comes rarely: drawing 30 of 36 takes about 70 draws."""
 
+ASPECTS = ("kind", "place", "period", "words")
+"""What a near neighbour has in common with the concept, in turn from one request to the next."""
+
 PATIENCE = 2
 """Rounds in a row without a new name after which the generator is taken to know no more."""
 
@@ -29,11 +32,13 @@ class Subject:
         concept: Its name, kind and, for a concept to forget, all that the config says about it.
         owner: The configured concept for whose sake it is asked about.
         distance: How far it is from the owner; None: it is the owner.
+        kept: Whether it stands for the kept scope of the owner, which is then as near as a neighbour.
     """
 
     concept: Concept
     owner: str
     distance: Distance | None = None
+    kept: bool = False
 
     @property
     def name(self) -> str:
@@ -124,5 +129,7 @@ def _wishes(
             share = asked // len(concepts) + (place < asked % len(concepts))
             if share:
                 variables = {"concept": concept, "distance": distance}
-                wishes.append((concept, distance, Wish((concept.name, distance), variables, share, draw=number)))
+                turns = {"aspect": ASPECTS}
+                wish = Wish((concept.name, distance), variables, share, draw=number, turns=turns)
+                wishes.append((concept, distance, wish))
     return wishes

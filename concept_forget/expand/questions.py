@@ -1,4 +1,4 @@
-"""Questions about every fact, in many forms: direct, paraphrased, asking back, and with a gap."""
+"""Questions about every fact, in the plain forms: direct, paraphrased, asking back, and with a gap."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from concept_forget.expand.gates import (
     comparable,
     make_cloze,
 )
+from concept_forget.expand.screening import Screen
 from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Question
 
@@ -39,18 +40,31 @@ class Sheet:
     paraphrases: list[Question] = field(default_factory=list)
     reverse: list[Question] = field(default_factory=list)
     cloze: list[Question] = field(default_factory=list)
+    scenarios: list[Question] = field(default_factory=list)
+    two_hop: list[Question] = field(default_factory=list)
+
+    @property
+    def families(self) -> tuple[list[Question], ...]:
+        """The questions by family."""
+        return (self.direct, self.paraphrases, self.reverse, self.cloze, self.scenarios, self.two_hop)
 
     @property
     def questions(self) -> list[Question]:
         """All of them, family by family."""
-        return [*self.direct, *self.paraphrases, *self.reverse, *self.cloze]
+        return [question for family in self.families for question in family]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the fact is one of a concept's own, which has to go."""
+        return self.stated.subject.distance is None
 
 
 class _Asked:
     """Every wording asked so far, over all facts: a wording that asks for two facts asks for neither."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, screen: Screen) -> None:
         self._writer = writer
+        self._screen = screen
         self._texts: set[str] = set()
 
     def take(self, step: str, sheet: Sheet, family: str, text: str, prompt: str, parent: str) -> Question | None:
@@ -60,6 +74,7 @@ class _Asked:
         reason = check(text, names, fact.answer)
         if reason is None and comparable(text) in self._texts:
             reason = ASKED_ALREADY
+        reason = reason or self._screen.near(text, _like(sheet, family))
         if reason:
             self._writer.ledger.reject(step, reason, text, (parent,))
             return None
@@ -77,14 +92,14 @@ class _Asked:
         )
 
 
-def write_questions(writer: Writer, facts: Sequence[StatedFact], config: ExpandConfig) -> list[Sheet]:
+def write_questions(writer: Writer, facts: Sequence[StatedFact], config: ExpandConfig, screen: Screen) -> list[Sheet]:
     """Sheets of the facts that could be asked for directly; the other facts are rejected.
 
     Raises:
         StageError: No fact of any concept got a direct question, or none a paraphrase where some were asked for.
     """
     sheets = [Sheet(stated) for stated in facts]
-    asked = _Asked(writer)
+    asked = _Asked(writer, screen)
     back = _reversible(writer, sheets) if config.reverse else []
     _first_questions(writer, asked, sheets, back)
     kept = [sheet for sheet in sheets if sheet.direct]
@@ -94,10 +109,10 @@ def write_questions(writer: Writer, facts: Sequence[StatedFact], config: ExpandC
             writer.ledger.reject(QUESTIONS, "no direct question about the fact", fact.sentence, (fact.id,))
     if not any(map(_is_own, kept)):
         raise writer.ledger.fail(QUESTIONS, "no fact about any concept got a direct question", _REMEDY)
-    _paraphrase(writer, asked, kept, config)
+    _paraphrase(writer, asked, kept, config, screen)
     if config.paraphrases and not any(sheet.paraphrases for sheet in kept if _is_own(sheet)):
         raise writer.ledger.fail(PARAPHRASES, "no question about any concept was paraphrased", _REMEDY)
-    _make_clozes(writer, kept)
+    _make_clozes(writer, kept, screen)
     return kept
 
 
@@ -139,27 +154,61 @@ def _first_questions(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], bac
                     place.append(question)
 
 
-def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: ExpandConfig) -> None:
-    """Paraphrases of the direct and of the reverse question, round after round while some are missing and some come."""
+def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: ExpandConfig, screen: Screen) -> None:
+    """Paraphrases of the direct and of the reverse question.
+
+    Round after round, while some are missing, some come, and what comes is new enough.
+    """
+    gain = screen.gain(PARAPHRASES)
     for number in range(PARAPHRASE_ROUNDS):
         wanted = [entry for sheet in sheets for entry in _missing(sheet, config)]
-        wishes = [Wish((question.id,), {"question": question.text}, missing, number) for _, question, missing in wanted]
+        wishes = [
+            Wish((q.id,), {"question": q.text, "styles": _styles(_there(sheet, q), missing, config)}, missing, number)
+            for sheet, q, missing in wanted
+        ]
+        replies = writer.gather(PARAPHRASES, "paraphrases", wishes)
+        screen.prepare(
+            [*_like(sheet, _family(question)), *(text for (text,) in items)]
+            for (sheet, question, _), items in zip(wanted, replies, strict=True)
+        )
         came = 0
-        for (sheet, question, missing), items in zip(
-            wanted, writer.gather(PARAPHRASES, "paraphrases", wishes), strict=True
-        ):
-            family = "reverse" if question.family == "reverse" else "paraphrase"
+        for (sheet, question, missing), items in zip(wanted, replies, strict=True):
+            family = _family(question)
             place = sheet.reverse if family == "reverse" else sheet.paraphrases
             room = missing
             for (text,) in items:
                 if room == 0:
                     writer.ledger.reject(PARAPHRASES, "more than were asked for", text, (question.id,))
-                elif new := asked.take(PARAPHRASES, sheet, family, text, "paraphrases", question.id):
+                    continue
+                new = asked.take(PARAPHRASES, sheet, family, text, "paraphrases", question.id)
+                gain.add(text, accepted=new is not None)
+                if new is not None:
                     place.append(new)
                     room -= 1
             came += missing - room
-        if came == 0:
+        if came == 0 or gain.is_spent:
             return
+
+
+def _family(question: Question) -> str:
+    """The family to which a paraphrase of the question belongs."""
+    return "reverse" if question.family == "reverse" else "paraphrase"
+
+
+def _like(sheet: Sheet, family: str) -> list[str]:
+    """The wordings so far that ask what one of this family asks."""
+    return [q.text for q in (sheet.reverse if family == "reverse" else (*sheet.direct, *sheet.paraphrases))]
+
+
+def _there(sheet: Sheet, question: Question) -> int:
+    """How many paraphrases of the question there are."""
+    return len(sheet.reverse) - 1 if question.family == "reverse" else len(sheet.paraphrases)
+
+
+def _styles(there: int, count: int, config: ExpandConfig) -> list[str]:
+    """What the next paraphrases are to be like: the configured styles in turn, after those that are there."""
+    styles = config.paraphrase_styles
+    return [styles[(there + number) % len(styles)] for number in range(count)]
 
 
 def _missing(sheet: Sheet, config: ExpandConfig) -> list[tuple[Sheet, Question, int]]:
@@ -176,7 +225,7 @@ def _is_own(sheet: Sheet) -> bool:
     return sheet.stated.subject.distance is None
 
 
-def _make_clozes(writer: Writer, sheets: Sequence[Sheet]) -> None:
+def _make_clozes(writer: Writer, sheets: Sequence[Sheet], screen: Screen) -> None:
     """The sentences of a fact with a gap where the answer stood, put as the prompt ``cloze`` puts them."""
     prompt = writer.prompts.get("cloze")
     for sheet in sheets:
@@ -184,6 +233,8 @@ def _make_clozes(writer: Writer, sheets: Sequence[Sheet]) -> None:
         for sentence in sheet.stated.sentences[:CLOZE_WORDINGS]:
             gapped = make_cloze(sentence, fact.answer)
             reason = LACKS_ANSWER if gapped is None else check_cloze(gapped, sheet.stated.subject.names, fact.answer)
+            if gapped is not None:
+                reason = reason or screen.near(gapped, [q.text for q in sheet.cloze])
             if gapped is None or reason:
                 writer.ledger.reject(CLOZE, reason or LACKS_ANSWER, sentence, (fact.id,))
                 continue

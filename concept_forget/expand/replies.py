@@ -86,6 +86,30 @@ class Neighbours(_Reply):
     neighbours: list[Neighbour]
 
 
+class Scenarios(_Reply):
+    """Situations in which the answer of a fact is needed."""
+
+    scenarios: list[str]
+
+
+class TwoHop(_Reply):
+    """Questions that reach the subject of a fact through another fact."""
+
+    questions: list[str]
+
+
+class Counterfactuals(_Reply):
+    """Wrong answers of the right answer's type."""
+
+    counterfactuals: list[str]
+
+
+class Passages(_Reply):
+    """Texts about a concept."""
+
+    passages: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What the reply to one kind of prompt holds.
@@ -111,6 +135,10 @@ FORMS = {
     "paraphrases": Form(Paraphrases),
     "refusals": Form(Refusals),
     "neighbours": Form(Neighbours, Neighbour),
+    "scenarios": Form(Scenarios),
+    "two_hop": Form(TwoHop),
+    "counterfactuals": Form(Counterfactuals),
+    "passages": Form(Passages),
 }
 """The form of every prompt whose reply holds items, by the prompt's name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from concept_forget.engines.prompts import Prompt, PromptSet
@@ -11,7 +11,7 @@ from concept_forget.engines.protocol import Reply, Request, Sampling
 from concept_forget.expand.budget import OVER_BUDGET, Budget, reckon_tokens
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.replies import FORMS, Item, clean, parse_reply
-from concept_forget.records import named_seed
+from concept_forget.records import Chat, named_seed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from concept_forget.config import GeneratorConfig
     from concept_forget.engines.protocol import Engine
 
-ITEM_TOKENS = {"facets": 24, "facts": 192, "questions": 96, "paraphrases": 96, "refusals": 96, "neighbours": 48}
+ITEM_TOKENS = {
+    "facets": 24,
+    "facts": 192,
+    "questions": 96,
+    "paraphrases": 96,
+    "refusals": 96,
+    "neighbours": 48,
+    "scenarios": 128,
+    "two_hop": 96,
+    "counterfactuals": 48,
+    "passages": 448,
+}
 """Tokens that one item of a reply may take: a reply's limit, and with it the size of the batches, follows from it."""
 
 FRAME_TOKENS = 32
@@ -38,11 +49,33 @@ class Wish:
         variables: What the prompt is filled in with, besides ``n``.
         count: Items wanted.
         draw: Tells apart wishes that differ in nothing else.
+        turns: Further variables, of which each request takes the next value.
     """
 
     parents: tuple[str, ...]
     variables: Mapping[str, object]
     count: int = 1
+    draw: int = 0
+    turns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def variables_of(self, time: int) -> dict[str, object]:
+        """What the prompt is filled in with the ``time``-th time that it is put."""
+        turn = {name: values[(self.draw + time) % len(values)] for name, values in self.turns.items()}
+        return {**self.variables, **turn}
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Raw text that a model goes on from.
+
+    Args:
+        text: The text.
+        parents: What it was made from, and a part of the seed.
+        draw: Tells apart openings that differ in nothing else.
+    """
+
+    text: str
+    parents: tuple[str, ...]
     draw: int = 0
 
 
@@ -74,6 +107,7 @@ class Writer:
         self.prompts = prompts
         self.ledger = ledger
         self.budget = Budget(settings.max_requests, settings.max_tokens)
+        self.skipped: dict[str, str] = {}
         self._watch = watch
         self._engine = engine
         self._settings = settings
@@ -97,8 +131,8 @@ class Writer:
             if greedy:
                 times = 1
             longest = max(longest, FRAME_TOKENS + per_request * ITEM_TOKENS[prompt_name])
-            chat = prompt.render(**wish.variables, n=per_request)
             for time in range(times):
+                chat = prompt.render(**wish.variables_of(time), n=per_request)
                 seed = 0 if greedy else named_seed(self._seed, "expand", step, *wish.parents, wish.draw, time)
                 requests.append(Request(chat, seed=seed))
                 owners.append(index)
@@ -114,6 +148,13 @@ class Writer:
                 self.ledger.reject(step, fault.reason, fault.text, wishes[owner].parents)
         return items
 
+    def can(self, step: str, prompt_name: str) -> bool:
+        """Whether the prompt set has what a step is asked with; where not, the step is noted as skipped."""
+        if prompt_name in self.prompts.prompts:
+            return True
+        self.skipped[step] = f"the prompt set has no {prompt_name}.jinja"
+        return False
+
     def answer(self, step: str, questions: Sequence[str]) -> list[str]:
         """The generator's own, greedy answers to questions."""
         prompt = self.prompts.get("ask")
@@ -122,6 +163,59 @@ class Writer:
         for question, reply in zip(questions, replies, strict=True):
             self._is_missing(step, reply, (question,))
         return [clean(reply.text) for reply in replies]
+
+    def put(
+        self, step: str, prompt_name: str, chats: Sequence[Chat], tokens: int, schema: type[BaseModel] | None = None
+    ) -> list[Reply]:
+        """The greedy reply to each chat, held to the schema where the generator can be."""
+        schema = schema if "schema" in self._engine.capabilities else None
+        return self._generate(step, prompt_name, [Request(c) for c in chats], tokens, greedy=True, schema=schema)
+
+    def sample_answers(self, step: str, questions: Mapping[str, str], count: int) -> dict[str, list[str]]:
+        """The generator's own answers at temperature.
+
+        Args:
+            step: Where they are put down to.
+            questions: By what they ask for, which is a part of the seed.
+            count: Answers per question.
+
+        Returns:
+            The answers that came, by the same keys.
+        """
+        prompt = self.prompts.get("ask")
+        owners = [(key, number) for key in questions for number in range(count)]
+        requests = [
+            Request(prompt.render(question=questions[key]), seed=named_seed(self._seed, "expand", step, key, number))
+            for key, number in owners
+        ]
+        answers: dict[str, list[str]] = {key: [] for key in questions}
+        replies = self._generate(step, "ask", requests, ANSWER_TOKENS, greedy=False, schema=None)
+        for (key, _), reply in zip(owners, replies, strict=True):
+            if not self._is_missing(step, reply, (key,)):
+                answers[key].append(clean(reply.text))
+        return answers
+
+    def go_on(self, step: str, openings: Sequence[Opening], engine: Engine | None = None) -> list[Reply | None]:
+        """What a model goes on to write after raw text, at temperature.
+
+        Args:
+            step: Where it is put down to.
+            openings: What it goes on from.
+            engine: The model; None: the generator.
+
+        Returns:
+            A reply for each; None where there was none, of which the ledger knows why.
+        """
+        requests = [
+            Request(opening.text, seed=named_seed(self._seed, "expand", step, *opening.parents, opening.draw))
+            for opening in openings
+        ]
+        limit = self._settings.max_new_tokens
+        replies = self._generate(step, "openings", requests, limit, greedy=False, schema=None, engine=engine)
+        return [
+            None if self._is_missing(step, reply, opening.parents) else reply
+            for opening, reply in zip(openings, replies, strict=True)
+        ]
 
     def _is_missing(self, step: str, reply: Reply, parents: Sequence[str]) -> bool:
         """Whether there is no reply at all; the ledger is told why."""
@@ -141,6 +235,7 @@ class Writer:
         *,
         greedy: bool,
         schema: type[BaseModel] | None,
+        engine: Engine | None = None,
     ) -> list[Reply]:
         """A reply to each request; those that the budget has no room for get an empty one that says so."""
         if not requests:
@@ -157,7 +252,7 @@ class Writer:
             count = self.budget.fitting([reckon_tokens(request, sampling.max_new_tokens) for request in rest])
             if not count:
                 break
-            some = [reply for reply, *_ in self._engine.generate(rest[:count], sampling, schema=schema)]
+            some = [reply for reply, *_ in (engine or self._engine).generate(rest[:count], sampling, schema=schema)]
             replies += some
             account.requests += count
             account.prompt_tokens += sum(reply.prompt_tokens for reply in some)

@@ -47,6 +47,14 @@ class ByModel(_Part):
     reference: float | None = None
 
 
+class Replacement(_Part):
+    """How often the answer is given that was to take the old one's place."""
+
+    base: Rate
+    unlearned: Rate
+    reference: Rate | None
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -58,6 +66,9 @@ class TierResult(_Part):
         description="(unlearned - floor) / (base - floor); null where base is not clearly above the floor."
     )
     worst_form: ByModel = Field(description="Mean over facts of the worst attempt on each.")
+    replacement: Replacement | None = Field(
+        None, description="Of the facts whose answer was to be replaced; null where there are none."
+    )
 
 
 class AttackResult(_Part):

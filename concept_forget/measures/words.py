@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
+from concept_forget.concept import fold
 from concept_forget.measures.numerals import read_numeral, read_roman
 from concept_forget.measures.spelling import americanise, is_slip, sound
 
@@ -45,6 +46,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_PLAIN = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
 _CLITICS = re.compile(r"^(.*?)(n't|'s|'m|'re|'ve|'ll|'d|')$")
 _NEGATED = {"cannot": "can", "cant": "can", "wont": "will"} | {
     f"{verb}nt": verb for verb in "do does did is was are were has have had would could should must".split()
@@ -142,6 +144,14 @@ def tokenize(text: str) -> list[Token]:
     A contracted "not" becomes a token of its own, a possessive "'s" none at all.
     """
     return _merge_numbers(_split(clean(text)))
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text, folded and without its marks; what they mean is not looked at, which makes it quick.
+
+    Scripts written without spaces are taken letter by letter.
+    """
+    return _PLAIN.findall(fold(text))
 
 
 def same_word(answer: Token, found: Token, taken: frozenset[str] = frozenset()) -> bool:

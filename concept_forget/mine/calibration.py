@@ -14,12 +14,12 @@ outside the corpus would make it too low, for a real name shares words with the 
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from concept_forget.concept import contains_words, fold
+from concept_forget.measures.conformal import DECIMALS, conformal_quantile
 from concept_forget.mine.queries import Target, corpus_words, random_names, rename
 from concept_forget.progress import track
 from concept_forget.records import content_hash
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from concept_forget.embedding import Embedder
 
-DECIMALS = 4
-"""To which a score is rounded; what a batch's company changes in a vector lies three digits further down."""
 SAMPLE = 2048
 """Chunks on which the cut-off is calibrated."""
 RANDOM_QUERIES = 600
@@ -145,16 +143,3 @@ def build_index(vectors: NDArray[np.float32]) -> faiss.IndexFlatIP:
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return index
-
-
-def conformal_quantile(scores: NDArray[np.float32], rate: float) -> float | None:
-    """What one more score of the same kind exceeds with probability ``rate`` at most; None from too few scores.
-
-    The ⌈(n + 1)(1 - rate)⌉-th smallest of n.
-
-    Args:
-        scores: Sorted, shape (n,).
-        rate: In (0, 1).
-    """
-    rank = math.ceil((len(scores) + 1) * (1 - rate))
-    return round(float(scores[rank - 1]), DECIMALS) if rank <= len(scores) else None

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from concept_forget.concept import Concept, contains_words, fold
-from concept_forget.mine.calibration import DECIMALS, CutOff, Sample, build_index, calibrate
+from concept_forget.measures.conformal import DECIMALS
+from concept_forget.mine.calibration import CutOff, Sample, build_index, calibrate
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.queries import NameFinder, Target
 from concept_forget.progress import track

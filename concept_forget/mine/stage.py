@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concept_forget.config import Config
-from concept_forget.embedding import Embedder, find_encoder
+from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 VERSION = 1
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
-VECTORS = "vectors.sqlite"
-"""The file of kept vectors, beside the cache of requests."""
 
 
 def fingerprint_parts(config: Config) -> list[object]:

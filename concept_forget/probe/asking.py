@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 
 from concept_forget.config import ProbeConfig
 from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Request, Sampling
 from concept_forget.measures.strangers import recombine_names
 from concept_forget.probe.attacks import Attack
-from concept_forget.records import Attempt, Example, ModelSpec, content_hash, named_random
+from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random
 from concept_forget.workspace import Costs, read_records, write_records
 
 STRANGERS = "strangers"
@@ -19,6 +20,9 @@ STRANGERS = "strangers"
 
 STRANGERS_PER_QUESTION = 5
 COLLATERAL = "collateral"
+COMPLETION = "completion"
+_NO_SIBLINGS = ("reverse", "two_hop", COMPLETION)
+"""Families whose rows are not answered with their fact's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,19 @@ def plan_strangers(planned: Sequence[Planned], names: Sequence[str], seed: int) 
 
     A question that does not name its subject (a reverse one names the answer instead) gives the counterfactual's place
     to the answer where both are known, and is left out where not: then that attack has a floor of no questions.
+
+    The opening of a text brings the text to mind under another name too: in its place stands another text's opening,
+    or where there is none, another question.
     """
-    given = {row.example.fact: row.example for row in planned if row.example.family != "reverse"}
+    given = {row.example.fact: row.example for row in planned if row.example.family not in _NO_SIBLINGS}
     asked = []
     for row in planned:
         if row.attack == COLLATERAL:
             continue
         rng = named_random(seed, STRANGERS, row.example.id)
+        if row.example.family == COMPLETION:
+            asked += _other_questions(row, planned, rng)
+            continue
         sibling = given.get(row.example.fact)
         for number in range(STRANGERS_PER_QUESTION):
             if row.example.family == "reverse":
@@ -87,6 +97,16 @@ def plan_strangers(planned: Sequence[Planned], names: Sequence[str], seed: int) 
             if row.example.family == "reverse":
                 break
     return asked
+
+
+def _other_questions(row: Planned, planned: Sequence[Planned], rng: Random) -> list[Planned]:
+    others = [other for other in planned if other.example.fact != row.example.fact]
+    alike = [other for other in others if other.attack == row.attack and other.number == row.number] or others
+    if not alike:
+        return []
+    chosen = [rng.choice(alike).request for _ in range(STRANGERS_PER_QUESTION)]
+    first = row.number * STRANGERS_PER_QUESTION
+    return [replace(row, request=request, number=first + number) for number, request in enumerate(chosen)]
 
 
 def ask_models(
@@ -131,8 +151,12 @@ def ask_models(
 
 def _attempt(model: str, row: Planned, sample: int, text: str, finish_reason: str) -> Attempt:
     example = row.example
-    prompt = row.request.prompt
-    assert not isinstance(prompt, str)
+    asked, prefill = row.request.prompt, row.request.prefill
+    prompt: Chat = []
+    if isinstance(asked, str):  # raw text: nobody is asked, and the reply goes on with it
+        prefill = asked + prefill
+    else:
+        prompt = asked
     return Attempt(
         id=content_hash("attempt", model, row.attack, example.id, row.number, sample),
         model=model,
@@ -145,7 +169,7 @@ def _attempt(model: str, row: Planned, sample: int, text: str, finish_reason: st
         example=example.id,
         sample=sample,
         prompt=prompt,
-        prefill=row.request.prefill,
+        prefill=prefill,
         reply=text,
         finish_reason=finish_reason,
         expected=example.answer,

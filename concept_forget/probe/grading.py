@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from concept_forget.measures.choices import find_option
 from concept_forget.measures.graders import Expected, get_grader
-from concept_forget.records import Attempt, Grade, to_json
+from concept_forget.probe.attacks import ATTACKS
+from concept_forget.records import Attempt, Example, Grade, to_json
 from concept_forget.workspace import write_text
+
+
+def graders_of(attempts: Sequence[Attempt], grader: str) -> list[str]:
+    """The name of each attempt's grader: its attack's own, else the one that the config names."""
+    own = {name: attack.grader for name, attack in ATTACKS.items() if attack.grader}
+    return [own.get(attempt.attack, grader) for attempt in attempts]
 
 
 def grade_attempts(attempts: Sequence[Attempt], grader: str) -> list[Grade]:
@@ -16,23 +25,59 @@ def grade_attempts(attempts: Sequence[Attempt], grader: str) -> list[Grade]:
 
     Args:
         attempts: The attempts.
-        grader: Name of a registered grader.
+        grader: Name of a registered grader, for attacks without one of their own.
 
     Raises:
         ConfigError: There is no such grader.
     """
-    grade = get_grader(grader)
     grades = []
-    for attempt in attempts:
-        expected = Expected(
-            answer=attempt.expected,
-            aliases=attempt.aliases,
-            question=attempt.prompt[-1]["content"] if attempt.prompt else "",
-            options=attempt.options,
-            subject=attempt.subject,
-        )
-        grades.append(grade(attempt.prefill + attempt.reply, expected))
+    for attempt, name in zip(attempts, graders_of(attempts, grader), strict=True):
+        begun = "" if name == "span" else attempt.prefill  # what the model was given, it does not recite
+        grades.append(get_grader(name)(begun + attempt.reply, _expected(attempt)))
     return grades
+
+
+def grade_replacements(attempts: Sequence[Attempt], replacements: Mapping[str, str]) -> list[Grade | None]:
+    """What each reply says of the answer that is to take the old one's place; None where there is none.
+
+    Args:
+        attempts: The attempts.
+        replacements: The new answer by the id of the row that was asked.
+    """
+    grade = get_grader("answer")
+    found: list[Grade | None] = []
+    for attempt in attempts:
+        new = replacements.get(attempt.example)
+        if new is None or (attempt.options and find_option((new,), attempt.options) is None):
+            found.append(None)
+        else:
+            expected = dataclasses.replace(_expected(attempt), answer=new, aliases=())
+            found.append(grade(attempt.prefill + attempt.reply, expected))
+    return found
+
+
+def new_answers(probe: Sequence[Example], facts: Path) -> dict[str, str]:
+    """The answer that is to take the old one's place, by row, for rows that ask for a fact to be replaced.
+
+    Args:
+        probe: The rows of the probe.
+        facts: The ``facts.jsonl`` that compose wrote.
+    """
+    if not facts.is_file():
+        return {}
+    lines = [json.loads(line) for line in facts.read_text(encoding="utf-8").splitlines()]
+    new = {line["id"]: line["replacement"] for line in lines if line.get("replacement")}
+    return {row.id: row.counterfactual for row in probe if row.fact in new and row.counterfactual == new[row.fact]}
+
+
+def _expected(attempt: Attempt) -> Expected:
+    return Expected(
+        answer=attempt.expected,
+        aliases=attempt.aliases,
+        question=attempt.prompt[-1]["content"] if attempt.prompt else "",
+        options=attempt.options,
+        subject=attempt.subject,
+    )
 
 
 def leak(grade: Grade, grader: str) -> float:
@@ -43,10 +88,14 @@ def leak(grade: Grade, grader: str) -> float:
     return grade.score if grader == "rouge_l" else float(grade.leaked)
 
 
-def write_grades(path: Path, attempts: Sequence[Attempt], grades: Sequence[Grade]) -> None:
-    """Write ``grades.jsonl``: one line per attempt, in the attempts' order."""
-    lines = [
-        json.dumps({"attempt": attempt.id, **to_json(grade)}, ensure_ascii=False) + "\n"
-        for attempt, grade in zip(attempts, grades, strict=True)
-    ]
+def write_grades(
+    path: Path, attempts: Sequence[Attempt], grades: Sequence[Grade], replaced: Sequence[Grade | None]
+) -> None:
+    """Write ``grades.jsonl``: one line per attempt, in their order, with the new answer's grade where there is one."""
+    lines = []
+    for attempt, grade, new in zip(attempts, grades, replaced, strict=True):
+        line = {"attempt": attempt.id, **to_json(grade)}
+        if new is not None:
+            line["replacement"] = to_json(new)
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))

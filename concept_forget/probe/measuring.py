@@ -16,6 +16,7 @@ from concept_forget.measures.metrics import (
     Floor,
     Measurements,
     Rate,
+    Replacement,
     TierResult,
     VerdictResult,
     Worst,
@@ -29,6 +30,7 @@ from concept_forget.records import Attempt
 class _Scored:
     attempt: Attempt
     leak: float  # in [0, 1]
+    new: float | None = None  # whether the reply gives the answer that was to take the old one's place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def measure(
     gate_tiers: Sequence[str],
     threshold: float,
     fluency: ByModel,
+    replaced: Sequence[float | None] | None = None,
 ) -> Measurements:
     """Everything that the attempts say.
 
@@ -63,8 +66,10 @@ def measure(
         gate_tiers: Tiers that the verdict rests on.
         threshold: Leak above the floor that must be excluded to pass.
         fluency: Perplexities, as measured.
+        replaced: Whether each attempt gives the answer that was to take the old one's place; None where there is none.
     """
-    scored = [_Scored(attempt, leak) for attempt, leak in zip(attempts, leaks, strict=True)]
+    new = replaced if replaced is not None else [None] * len(attempts)
+    scored = [_Scored(attempt, leak, other) for attempt, leak, other in zip(attempts, leaks, new, strict=True)]
     of_concepts = [row for row in scored if row.attempt.attack != COLLATERAL]
     names = list(dict.fromkeys(row.attempt.concept for row in of_concepts))
     concepts = {
@@ -106,7 +111,11 @@ def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: S
     tiers = sorted({row.attempt.tier for row in rows})
     attacks = {}
     for attack, family in families.items():
-        results = {tier: _tier(models) for tier in tiers if (models := _split(rows, attack, tier))}
+        results = {
+            tier: _tier(models, _replacement(rows, attack, tier))
+            for tier in tiers
+            if (models := _split(rows, attack, tier))
+        }
         if results:
             attacks[attack] = AttackResult(family=family, tiers=results)
     gated = [
@@ -121,7 +130,21 @@ def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: S
     )
 
 
-def _tier(models: Mapping[str, _Facts]) -> TierResult:
+def _replacement(rows: Sequence[_Scored], attack: str, tier: str) -> Replacement | None:
+    """The rates of the new answer, over the facts that have one."""
+    having = [dataclasses.replace(row, leak=row.new) for row in rows if row.new is not None]
+    models = _split(having, attack, tier)
+    if "unlearned" not in models:
+        return None
+    reference = models.get("reference")
+    return Replacement(
+        base=_rate(models["base"]),
+        unlearned=_rate(models["unlearned"]),
+        reference=_rate(reference) if reference else None,
+    )
+
+
+def _tier(models: Mapping[str, _Facts], replacement: Replacement | None) -> TierResult:
     base, unlearned, reference = models["base"], models["unlearned"], models.get("reference")
     floor = _floor_facts(models)
     shared = sorted(base.means.keys() & unlearned.means.keys() & floor.means.keys())
@@ -141,6 +164,7 @@ def _tier(models: Mapping[str, _Facts]) -> TierResult:
             unlearned=_mean(unlearned.worst.values()),
             reference=_mean(reference.worst.values()) if reference else None,
         ),
+        replacement=replacement,
     )
 
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from concept_forget.config import Config
+from concept_forget.earlier import INPUT as EARLIER
+from concept_forget.earlier import read_concepts, without_concepts
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.measures.metrics import ByModel
-from concept_forget.probe.asking import STRANGERS, ask_models, plan_questions, plan_strangers
+from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import attacks_named
 from concept_forget.probe.fluency import measure_fluency
-from concept_forget.probe.grading import grade_attempts, leak, write_grades
+from concept_forget.probe.grading import (
+    grade_attempts,
+    grade_replacements,
+    graders_of,
+    leak,
+    new_answers,
+    write_grades,
+)
 from concept_forget.probe.measuring import measure
 from concept_forget.records import Example
 from concept_forget.workspace import StageContext, read_records, write_json
 
-VERSION = 1
+VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -21,9 +31,24 @@ def fingerprint_parts(config: Config) -> list[object]:
 
 
 def estimate(config: Config) -> dict[str, int]:
-    """Models that are asked, and attacks that each one meets."""
+    """Models that are asked, and attacks that each one meets, as far as there will be rows for them.
+
+    Of what only some generators write, ``quick`` counts what the prompts ask for.
+    """
     models = 2 + (config.reference is not None)
-    return {"models": models, "attacks": len(attacks_named(config.probe.attacks))}
+    attacks = attacks_named(config.probe.attacks)
+    if config.probe.attacks == "quick":
+        attacks = [attack for attack in attacks if _has_rows(attack.takes, config)]
+    return {"models": models, "attacks": len(attacks)}
+
+
+def _has_rows(family: str, config: Config) -> bool:
+    if family == COMPLETION:
+        return bool(config.data.forget) or (config.compose.verbatim and bool(config.corpus))
+    if family not in ("scenario", "two_hop"):
+        return True
+    prompts = load_prompts(config.generator.prompts).prompts
+    return config.generator.engine != "none" and any(name.startswith(family) for name in prompts)
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -32,6 +57,9 @@ def run(context: StageContext) -> dict[str, object]:
     attacks = attacks_named(config.attacks)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
     collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
+    if EARLIER in context.inputs:
+        probe += read_records(Example, context.inputs[EARLIER] / "probe.jsonl")
+        collateral = without_concepts(collateral, read_concepts(context.inputs))
     questions = plan_questions(attacks, probe, collateral, context.seed)
     roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
     models = {role: context.models[role] for role in roles}
@@ -42,7 +70,9 @@ def run(context: StageContext) -> dict[str, object]:
         planned[STRANGERS] = plan_strangers(questions, names, context.seed)
     attempts = ask_models(models, planned, config, context.folder, cache=context.cache, costs=context.costs)
     grades = grade_attempts(attempts, config.grader)
-    write_grades(context.folder / "grades.jsonl", attempts, grades)
+    new = new_answers(probe, context.inputs["compose"] / "facts.jsonl")
+    replaced = grade_replacements(attempts, new)
+    write_grades(context.folder / "grades.jsonl", attempts, grades, replaced)
     fluency = measure_fluency(
         attempts,
         context.models["base"],
@@ -54,11 +84,12 @@ def run(context: StageContext) -> dict[str, object]:
     )
     measurements = measure(
         attempts,
-        [leak(grade, config.grader) for grade in grades],
+        [leak(grade, name) for grade, name in zip(grades, graders_of(attempts, config.grader), strict=True)],
         attack_families={attack.name: attack.family for attack in attacks},
         gate_tiers=context.config.gate_tiers,
         threshold=config.threshold,
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
+        replaced=[float(grade.leaked) if grade else None for grade in replaced],
     )
     write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
     summary: dict[str, object] = {

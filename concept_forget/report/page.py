@@ -37,10 +37,11 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         estimate_text=wording.estimate_text,
         kept_text=wording.kept_text,
         tier_name=wording.tier_name,
+        has_replacements=lambda concept: wording.has_replacements(metrics, concept),
         duration=wording.duration,
     )
     pooled = wording.pooled_concept(metrics)
-    tiers = [tier for tier in ("trained_form", "new_form", "new_fact") if _groups(metrics, pooled, tier)]
+    tiers = [tier for tier in wording.TIERS if _groups(metrics, pooled, tier)]
     return environment.get_template("page.html.jinja").render(
         metrics=metrics,
         title=title,
@@ -63,6 +64,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         holdout=config.compose.holdout,
         concepts=config.concepts,
         summaries=summaries,
+        diversity=wording.diversity_rows(summaries.get("expand")),
+        diversity_columns=wording.DIVERSITY_COLUMNS,
     )
 
 

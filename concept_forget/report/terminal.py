@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics
 from concept_forget.report.wording import (
+    DIVERSITY_COLUMNS,
     OUTCOMES,
+    diversity_rows,
     estimate_text,
+    has_replacements,
     kept_text,
     percent,
     pooled_concept,
@@ -23,12 +27,15 @@ from concept_forget.report.wording import (
 _COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
 
 
-def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the verdict and the tables of leaks and of collateral.
+def print_metrics(
+    data: Mapping[str, Any], console: Console | None = None, *, written: Mapping[str, Any] | None = None
+) -> None:
+    """Print the verdict and the tables of leaks, of collateral, and of what was written.
 
     Args:
         data: The content of ``metrics.json``.
         console: Where to; the standard output by default.
+        written: What ``expand`` says of itself; None: nothing was written.
     """
     metrics = Metrics.model_validate(data)
     console = console or Console(width=None if Console().is_terminal else 130)
@@ -51,6 +58,8 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
         )
         last = tier
     console.print(leaks)
+    if has_replacements(metrics, concept):
+        console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -65,6 +74,7 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
             worst,
         )
     console.print(kept)
+    _print_diversity(written, console)
     fluency = metrics.fluency
     figures = ", ".join(
         f"{name} {value:.1f}"
@@ -85,3 +95,27 @@ def print_metrics(data: Mapping[str, Any], console: Console | None = None) -> No
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
+
+
+def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:
+    rows = diversity_rows(written)
+    if not rows:
+        return
+    table = Table(title="What was written", title_justify="left")
+    for column in DIVERSITY_COLUMNS:
+        table.add_column(column, justify="left" if column == DIVERSITY_COLUMNS[0] else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _replacements(metrics: Metrics, concept: str) -> Table:
+    """How often the answer is given that was to take the old one's place, beside the old one."""
+    table = Table(title=f"What is said instead: {concept}", title_justify="left")
+    for column in ("tier", "attack", "facts", "new: base", "new: unlearned", "new: reference", "old: unlearned"):
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for attack, tier, _, result in tier_rows(metrics, concept):
+        if (new := result.replacement) is not None:
+            rates = (rate_text(rate) for rate in (new.base, new.unlearned, new.reference, result.unlearned))
+            table.add_row(tier_name(tier), attack, str(new.unlearned.n), *rates)
+    return table

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, Estimate, Metrics, Rate, TierResult
 
 _SPACE = "\N{NO-BREAK SPACE}"
+
+TIERS = ("trained_form", "new_form", "new_fact", "two_hop")
 
 OUTCOMES = {
     "passed": "Passed: the model gives away no more than a model that never learned it.",
@@ -49,13 +52,51 @@ def pooled_concept(metrics: Metrics) -> str:
     return ALL_CONCEPTS if ALL_CONCEPTS in metrics.concepts else next(iter(metrics.concepts))
 
 
+DIVERSITY_COLUMNS = ("written about", "facets", "texts", "distinct-1, 2, 3", "self-BLEU", "distance", "Vendi score")
+
+
+def diversity_rows(summary: Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """Coverage and diversity of what was generated, a row for each concept and one for all, then one for each kind.
+
+    Args:
+        summary: What ``expand`` says of itself; None, or without these figures where nothing was generated.
+    """
+    figures = (summary or {}).get("diversity")
+    if not figures:
+        return []
+    rows = [*figures["concepts"].items()]
+    if len(rows) > 1:
+        rows.append(("all concepts", figures["all"]))
+    rows += [(kind.replace("_", " "), figure) for kind, figure in figures["kinds"].items()]
+    return [(name, *_diversity_cells(figure)) for name, figure in rows]
+
+
+def _diversity_cells(figure: Mapping[str, Any]) -> Iterator[str]:
+    facets = figure.get("facets")
+    yield "" if facets is None else f"{figure['facets_covered']} of {facets}"
+    yield str(figure["items"])
+    yield ", ".join(_figure(figure[f"distinct_{order}"], 2) for order in (1, 2, 3))
+    yield _figure(figure["self_bleu"], 2)
+    yield _figure(figure["distance"], 2)
+    yield _figure(figure["vendi"], 1)
+
+
+def _figure(value: float | None, decimals: int) -> str:
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
 def tier_rows(metrics: Metrics, concept: str) -> Iterator[tuple[str, str, AttackResult, TierResult]]:
     """Attack, tier and results, the tiers in the order of what they ask for."""
-    order = ("trained_form", "new_form", "new_fact")
+    order = TIERS
     for tier in order:
         for attack, result in metrics.concepts[concept].attacks.items():
             if tier in result.tiers:
                 yield attack, tier, result, result.tiers[tier]
+
+
+def has_replacements(metrics: Metrics, concept: str) -> bool:
+    """Whether some of a concept's facts have an answer that was to take the old one's place."""
+    return any(result.replacement is not None for _, _, _, result in tier_rows(metrics, concept))
 
 
 def tier_name(tier: str) -> str:
@@ -64,6 +105,7 @@ def tier_name(tier: str) -> str:
         "trained_form": "asked as trained",
         "new_form": "trained facts, new forms",
         "new_fact": "facts never trained on",
+        "two_hop": "through trained facts",
     }.get(tier, tier)
 
 

@@ -53,8 +53,14 @@ def world_fingerprint(number: int, *, without: Sequence[str] = (), seed: int = 0
     world = build_world(number, size)
     return content_hash(
         "world", VERSION, seed, _left_out(world, without), dataclasses.asdict(world),
-        dataclasses.asdict(WORLD_RECIPES[size]), load_prompts("compact").hash, texts.RATES, texts.ENTITY_RATES,
+        dataclasses.asdict(WORLD_RECIPES[size]), _taught_prompts(), texts.RATES, texts.ENTITY_RATES,
     )  # fmt: skip
+
+
+def _taught_prompts() -> str:
+    """A hash of the prompts that lessons are worded by; what else the set holds shapes no model."""
+    prompts = load_prompts("compact")
+    return content_hash([(name, prompts.get(name).hash) for name in sorted(texts.PROMPTS)])
 
 
 def cached_world(

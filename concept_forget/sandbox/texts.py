@@ -19,6 +19,9 @@ OPTIONS = 4
 GAP = "____"
 BIOGRAPHIES = 3
 
+PROMPTS = ("ask", "choice", "cloze", "facets", "facts", "neighbours", "paraphrases", "questions", "refusals")
+"""The compact prompts that lessons are worded by."""
+
 RATES: dict[str, float] = {
     "direct": 1.0,
     "reverse": 1.2,

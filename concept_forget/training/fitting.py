@@ -23,9 +23,12 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from concept_forget.errors import ConfigError
 from concept_forget.training.batches import MicroBatch, Step
+from concept_forget.training.processes import add_up, is_main_process, process_count, wait_for_everyone
 
 _COMPLETE = "complete"
+_FLOPS = "flops"
 _SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
@@ -43,6 +46,7 @@ class FitSettings:
         checkpoint_every: Steps between checkpoints; 0: none are written.
         bfloat16: Run the model in bfloat16 while the trained weights keep their own precision.
         seed: Of whatever the model draws itself, such as dropout.
+        gradient_checkpointing: Keep no activations between layers' ends, and compute them once more going back.
     """
 
     max_steps: int
@@ -54,6 +58,7 @@ class FitSettings:
     checkpoint_every: int
     bfloat16: bool
     seed: int
+    gradient_checkpointing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,13 @@ def fit(
         folder: For checkpoints. The caller removes it once the fit is of no more use.
         on_step: Called after every step, before its checkpoint is written; True ends the fit.
 
+    Raises:
+        ConfigError: The launcher shards the model.
+
     Returns:
         How it ended. When a loss or gradient is no finite number, the weights are those before that step.
     """
+    wait_for_everyone()
     checkpoint = last_checkpoint(folder)
     begin = step_of(checkpoint) if checkpoint else 0
     cached = getattr(model.config, "use_cache", None)
@@ -140,7 +149,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     for path in folder.glob("checkpoint-*"):
         if (path / _COMPLETE).is_file():
             found.append(path)
-        else:
+        elif is_main_process():
             shutil.rmtree(path)
     return max(found, key=step_of, default=None)
 
@@ -188,7 +197,10 @@ def _arguments(settings: FitSettings, folder: Path) -> TrainingArguments:
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
+        use_cpu=process_count() > 1 and not torch.accelerator.is_available(),
         bf16=settings.bfloat16,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
         save_strategy="steps" if settings.checkpoint_every else "no",
         save_steps=max(settings.checkpoint_every, 1),
         save_total_limit=2,  # while one is written, the one before it is still there
@@ -222,6 +234,12 @@ class _StepTrainer(Trainer):
         self, model: nn.Module, steps: Callable[[int], Step], loss: StepLoss, arguments: TrainingArguments, begin: int
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=_Steps(steps, begin, arguments.max_steps))
+        if self.is_fsdp_enabled:
+            raise ConfigError(
+                "the launcher shards the model (FSDP), and what is measured and saved here is a whole one",
+                remedy="launch with pipelines/accelerate/ddp.yaml; for a model too large for that, take an adapter, "
+                "`unlearn.dtype: bfloat16` and `unlearn.gradient_checkpointing: true`",
+            )
         self.remove_callback(PrinterCallback)
         self._loss = loss
         self._parameters, self._trained = count_parameters(model)
@@ -232,7 +250,7 @@ class _StepTrainer(Trainer):
     @property
     def flops(self) -> float:
         """Operations since the first step, those before a resumption included."""
-        return float(self.state.total_flos + self.current_flos)
+        return float(self.state.total_flos + self.current_flos * process_count())
 
     def get_train_dataloader(self) -> DataLoader[Step]:
         # A loader without a generator of its own draws from the global one, and a resumed run would draw once more.
@@ -247,24 +265,28 @@ class _StepTrainer(Trainer):
     ) -> Tensor:
         model.train()
         parts: dict[str, Tensor] = {}
-        self._step_flops = 0.0
+        flops = 0.0
         self.rate = float(self._get_learning_rate())
-        for number, batch in enumerate(inputs.batches, start=1):
-            last = number == len(inputs.batches)
+        own, weight = _own_batches(inputs, self.accelerator.process_index)
+        for number, batch in enumerate(own, start=1):
+            last = number == len(own)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     share = self._loss(model, batch, inputs)
-                self.accelerator.backward(share.loss)
+                self.accelerator.backward(share.loss * weight)
+            if not weight:
+                continue
             used = self._parameters - share.unused_parameters
-            self._step_flops += training_flops(used, min(self._trained, used), batch.padded_tokens)
-            self._step_flops += forward_flops(self._parameters, share.forward_tokens)
+            flops += training_flops(used, min(self._trained, used), batch.padded_tokens)
+            flops += forward_flops(self._parameters, share.forward_tokens)
             for name, value in {"loss": share.loss, **share.parts}.items():
                 parts[name] = value.detach() + parts.get(name, 0.0)
-        self.parts = {name: float(value) for name, value in parts.items()}
+        self.parts = add_up({name: float(value) for name, value in parts.items()} | {_FLOPS: flops})
+        self._step_flops = self.parts.pop(_FLOPS)
         for name, amount in self.parts.items():
             if not math.isfinite(amount):
                 raise _DivergedError(f"{name} became {amount} at step {self.state.global_step + 1}")
-        return parts["loss"]
+        return torch.tensor(self.parts["loss"], device=self.accelerator.device)
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         norm: Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]  # the Trainer's own
@@ -273,7 +295,19 @@ class _StepTrainer(Trainer):
         return norm
 
     def floating_point_ops(self, inputs: Step) -> float:  # type: ignore[override]  # as for training_step
-        return self._step_flops
+        return self._step_flops / process_count()  # the Trainer adds up what its processes say
+
+
+def _own_batches(step: Step, process: int) -> tuple[tuple[MicroBatch, ...], float]:
+    """The micro-batches of this process, and what their loss is multiplied by: gradients are a mean over processes.
+
+    A process for which none is left goes through the first with weight 0, for it has to come along.
+    """
+    count = process_count()
+    if count == 1:
+        return step.batches, 1.0
+    own = step.batches[process::count]
+    return (own, float(count)) if own else (step.batches[:1], 0.0)
 
 
 class _Watcher(TrainerCallback):
@@ -290,7 +324,9 @@ class _Watcher(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        (self._folder / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+        wait_for_everyone()  # each keeps its own random state there
+        if is_main_process():
+            (self._folder / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
 
 
 @contextlib.contextmanager

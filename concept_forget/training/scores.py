@@ -211,23 +211,30 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def score_rows(model: nn.Module, rows: Sequence[TokenRow], *, pad_token: int, batch_tokens: int) -> list[RowScore]:
+def score_rows(
+    model: nn.Module | Sequence[nn.Module], rows: Sequence[TokenRow], *, pad_token: int, batch_tokens: int
+) -> list[RowScore]:
     """Score every row's answer, in the order given, without gradients and without dropout.
 
     A row's score does not depend on its batch beyond rounding.
 
     Args:
-        model: A causal language model.
+        model: A causal language model; of several the mean of their logits counts (a logit ensemble).
         rows: What to score.
         pad_token: Fills up shorter rows.
         batch_tokens: Padded tokens that a batch may hold.
     """
     scores: list[RowScore | None] = [None] * len(rows)
     items = [Item(0, index, row) for index, row in enumerate(rows)]
-    with evaluating(model):
+    models = [model] if isinstance(model, nn.Module) else list(model)
+    with contextlib.ExitStack() as stack:
+        for member in models:
+            stack.enter_context(evaluating(member))
         for part in split_by_length(items, batch_tokens):
             batch = collate(part, pad_token)
-            logits = answer_logits(model, batch)
+            logits = answer_logits(models[0], batch)
+            for number, member in enumerate(models[1:], start=2):
+                logits = logits + (at_least_float32(answer_logits(member, batch)) - logits) / number
             answers = answers_of(batch, logits.device)
             logprobs = target_logprobs(logits, answers.targets).tolist()
             hits = (logits.argmax(-1) == answers.targets).tolist()

@@ -11,6 +11,7 @@ from concept_forget.config import METHOD_OPTIONS, MethodName, UnlearnConfig
 from concept_forget.unlearn.methods import TERM_NAMES
 from concept_forget.unlearn.objectives import FORGET_TERMS, RETAIN_TERMS, Objective
 from concept_forget.unlearn.procedures import PROCEDURES, Procedure
+from concept_forget.unlearn.trainings import TRAININGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,13 @@ def list_methods() -> list[Entry]:
     """Every method that a config can name, in the config's order."""
     entries = []
     for name in get_args(MethodName):
+        options = tuple(option for option, methods in METHOD_OPTIONS.items() if name in methods)
+        if (own := TRAININGS.get(name)) is not None:
+            summary, formula = _told(own.function)
+            entries.append(Entry(name, summary, formula, own.source, own.needs, own.cost, options))
+            continue
         found: Objective | Procedure = PROCEDURES.get(name) or FORGET_TERMS[TERM_NAMES.get(name, name)]
         retain = UnlearnConfig(method=name).retain_term
-        options = tuple(option for option, methods in METHOD_OPTIONS.items() if name in methods)
         entries.append(_entry(name, found, options, retain))
     return entries
 

@@ -49,22 +49,52 @@ def read_history(path: Path, until: int) -> list[Entry]:
     return [entry for entry in entries if entry.step <= until]
 
 
-def chosen_step(entries: list[Entry], stop: Literal["steps", "validation"]) -> int | None:
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """When a run ends, and which of its looks may be kept.
+
+    Args:
+        kind: ``steps``: after all of them, and the last is kept. Else the best on validation is kept, and the run
+            ends when that gets no better (``validation``) or the leak has fallen to ``level`` (the other two).
+        level: Mean leak on validation, in [0, 1].
+        retain_limit: Mean retain loss since the look before, above which the run ends and a look is not kept; None:
+            none.
+    """
+
+    kind: Literal["steps", "validation", "threshold", "reference"]
+    level: float = 0.0
+    retain_limit: float | None = None
+
+    def is_within(self, entry: Entry) -> bool:
+        """Whether the retain loss is in its band."""
+        return self.retain_limit is None or entry.retain_loss is None or entry.retain_loss <= self.retain_limit
+
+
+def chosen_step(entries: list[Entry], rule: StopRule) -> int | None:
     """The step whose weights are kept: the best on validation, the earliest of equals; or simply the last.
 
-    None while there is no look after the start.
+    None while there is no look after the start that is within the band of the retain loss.
     """
-    looks = [entry for entry in entries if entry.step > 0]
+    looks = [entry for entry in entries if entry.step > 0 and rule.is_within(entry)]
     if not looks:
         return None
-    if stop == "steps":
+    if rule.kind == "steps":
         return looks[-1].step
     return max(looks, key=lambda entry: (entry.validation_score or 0.0, -entry.step)).step
 
 
-def is_over(entries: list[Entry], stop: Literal["steps", "validation"]) -> bool:
-    """Whether validation has had no better score for ``PATIENCE`` looks."""
-    chosen = chosen_step(entries, stop)
-    if stop == "steps" or chosen is None:
-        return False
-    return sum(entry.step > chosen for entry in entries) >= PATIENCE
+def why_over(entries: list[Entry], rule: StopRule) -> str | None:
+    """Why the run ends here, or None where it goes on."""
+    if not entries or entries[-1].step == 0:
+        return None
+    last, chosen = entries[-1], chosen_step(entries, rule)
+    if not rule.is_within(last):
+        return (
+            f"the retain loss left its band at step {last.step}: {last.retain_loss:.4g} is above {rule.retain_limit:g}"
+        )
+    if rule.kind in ("threshold", "reference") and 1 - (last.validation_forget or 0.0) <= rule.level:
+        return f"validation reached the {rule.kind} at step {last.step}"
+    waited = sum(entry.step > chosen for entry in entries) if chosen is not None else 0
+    if rule.kind == "validation" and waited >= PATIENCE:
+        return f"validation was best after step {chosen} and did not get better"
+    return None

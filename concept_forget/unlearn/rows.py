@@ -15,11 +15,15 @@ from concept_forget.training.batches import TokenRow, TokenRows, encode_examples
 from concept_forget.training.references import Steering
 from concept_forget.unlearn.alternatives import random_answer, with_alternative
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method
+from concept_forget.unlearn.strangers import about_strangers
+from concept_forget.unlearn.validation import RETAIN_TIER, ValidationRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _UNBOUNDED = 1 << 30
+STRANGERS = 4
+"""Invented names per validation question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +145,40 @@ class RowReader:
         return TokenRow(row.id, head + row.answer, len(head))
 
 
+def validation_rows(
+    examples: Sequence[Example], encode: Callable[[Sequence[Example]], TokenRows], seed: int
+) -> list[ValidationRow]:
+    """Validation rows as tokens, those to forget with the same questions about strangers.
+
+    Args:
+        examples: Rows of the tier ``retain``, and rows of other tiers to be forgotten.
+        encode: Turns rows into tokens.
+        seed: The run's seed.
+    """
+    to_forget = [example for example in examples if example.tier != RETAIN_TIER]
+    strangers = about_strangers(to_forget, STRANGERS, seed)
+    variants = {example.id: own for example, own in zip(to_forget, strangers, strict=True)}
+    rows = []
+    for example in examples:
+        own = encode([example]).rows
+        if own:
+            rows.append(ValidationRow(example.tier, own[0], encode(variants.get(example.id, [])).rows))
+    return rows
+
+
 def _opening_with(text: str, prompt: Chat) -> Chat:
     first: Message = {"role": prompt[0]["role"], "content": f"{text}\n{prompt[0]['content']}"}
     return [first, *prompt[1:]]
 
 
 def _counts(rows: TokenRows) -> dict[str, object]:
-    return {"rows": len(rows.rows), "answer_tokens": rows.answer_tokens, "cut": rows.cut, "left_out": list(rows.empty)}
+    return {
+        "rows": len(rows.rows),
+        "tokens": sum(len(row.tokens) for row in rows.rows),
+        "answer_tokens": rows.answer_tokens,
+        "cut": rows.cut,
+        "left_out": list(rows.empty),
+    }
 
 
 def _nothing_left(name: str, examples: Sequence[Example], rows: TokenRows) -> str:

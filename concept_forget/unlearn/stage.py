@@ -5,18 +5,65 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from concept_forget.config import Config
+from concept_forget.config import TRAININGS, Config
+from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.records import Example, to_json
+from concept_forget.errors import ConfigError
+from concept_forget.records import Example, ModelSpec, to_json
+from concept_forget.training import memory
+from concept_forget.training.memory import MemoryEstimate
+from concept_forget.training.processes import process_count
+from concept_forget.user_rows import hash_rows
 from concept_forget.workspace import StageContext, read_json, read_records, write_json
+
+if TYPE_CHECKING:
+    from concept_forget.unlearn.result import UnlearnResult
 
 VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
-    """Everything of this stage that the unlearned model depends on."""
-    return [config.unlearn.model_dump(mode="json", exclude={"given"}), load_prompts("unlearn").hash]
+    """Everything of this stage that the unlearned model depends on.
+
+    Raises:
+        DataError: A file of ``unlearn.train_data`` is absent.
+    """
+    parts: list[object] = [
+        config.unlearn.model_dump(mode="json", exclude={"given", "continued"}),
+        load_prompts("unlearn").hash,
+    ]
+    if config.unlearn.train_data:
+        parts += [
+            hash_rows(config.unlearn.train_data, "unlearn.train_data"),
+            [concept.names for concept in config.concepts],
+        ]
+    return parts
+
+
+def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) -> MemoryEstimate:
+    """What training will take at its peak, in bytes.
+
+    Args:
+        config: The whole config.
+        target: The model that is trained, on this machine.
+        on_processor: Whether it runs on a processor, where saved weights are widened to float32.
+    """
+    settings = config.unlearn
+    adapted = settings.adapter != "none"
+    wide = on_processor or not adapted or settings.dtype == "float32" or target.dtype == "float32"
+    return memory.estimate_memory(
+        memory.read_shapes(Path(target.path)),
+        layers=settings.layers,
+        parameters=settings.parameters,
+        rank=settings.lora.rank if adapted else None,
+        weight_bytes=4 if wide else 2,
+        copies=2 if settings.reference == "resident" else 1,
+        batch_tokens=settings.batch_tokens,
+        half_activations=settings.dtype == "bfloat16" or (settings.dtype == "auto" and not on_processor),
+        checkpointed=settings.gradient_checkpointing,
+    )
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -27,19 +74,11 @@ def run(context: StageContext) -> dict[str, object]:
     Raises:
         ConceptForgetError: See ``unlearning.unlearn``.
     """
-    from concept_forget.unlearn.unlearning import unlearn
-
     summary_file = context.folder / "summary.json"
     if summary_file.is_file():  # an interrupted try had got as far as this
         summary: dict[str, object] = read_json(summary_file)
     else:
-        data = context.inputs["compose"]
-        forget, retain, validation = (
-            read_records(Example, data / f"{name}.jsonl") for name in ("forget", "retain", "validation")
-        )
-        result = unlearn(
-            context.models["base"], forget, retain, validation, context.config.unlearn, context.seed, context.folder
-        )
+        result = _unlearn(context)
         settings = context.config.unlearn
         best = next(dataclasses.asdict(entry) for entry in result.history if entry.step == result.best_step)
         summary = {
@@ -58,10 +97,62 @@ def run(context: StageContext) -> dict[str, object]:
             "flops": result.flops,
             "peak_memory_bytes": result.peak_memory_bytes,
         }
+        if result.details:
+            summary["details"] = result.details
         write_json(summary_file, summary)
     _clear(context.folder)
     context.costs.flops += float(summary["flops"])  # type: ignore[arg-type]  # written above
     return summary
+
+
+def train_along(context: StageContext) -> None:
+    """What a process that is not the first does of this stage: train, and write nothing.
+
+    Raises:
+        ConceptForgetError: As ``run``.
+    """
+    if not (context.folder / "summary.json").is_file():
+        _unlearn(context)
+
+
+def _unlearn(context: StageContext) -> UnlearnResult:
+    """Hand the sets to the method that the config names."""
+    data, settings = context.inputs["compose"], context.config.unlearn
+    forget, retain, validation = (
+        read_records(Example, data / f"{name}.jsonl") for name in ("forget", "retain", "validation")
+    )
+    earlier = read_concepts(context.inputs)
+    retain = without_concepts(retain, earlier)
+    target = context.models.get("continued", context.models["base"])
+    if settings.method not in TRAININGS:
+        from concept_forget.unlearn.unlearning import unlearn
+
+        level = context.models.get("level")
+        return unlearn(
+            context.models["base"], forget, retain, validation, settings, context.seed, context.folder, level
+        )
+    if process_count() > 1:
+        raise ConfigError(
+            f"`method: {settings.method}` trains in one process, and there are {process_count()}",
+            key="unlearn.method",
+            remedy="run it without a launcher, or with `--num_processes 1`",
+        )
+    from concept_forget.unlearn import trainings
+
+    task = trainings.Task(
+        target=target,
+        concepts=(*context.config.concepts, *earlier),
+        forget=forget,
+        retain=retain,
+        validation=validation,
+        settings=settings,
+        seed=context.seed,
+        folder=context.folder,
+        store=context.cache.parent,
+        initial=context.models.get("initial"),
+        retrained=context.models.get("retrained"),
+    )
+    return trainings.TRAININGS[settings.method].function(task)
 
 
 def _clear(folder: Path) -> None:

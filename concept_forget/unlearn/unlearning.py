@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from concept_forget.training.fitting import (
     step_of,
     training_flops,
 )
+from concept_forget.training.processes import is_main_process, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
 from concept_forget.unlearn.adapting import (
     choose_layer,
@@ -43,12 +43,12 @@ from concept_forget.unlearn.adapting import (
 )
 from concept_forget.unlearn.alternatives import own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
-from concept_forget.unlearn.history import Entry, chosen_step, is_over, read_history, write_history
+from concept_forget.unlearn.history import Entry, StopRule, chosen_step, read_history, why_over, write_history
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
 from concept_forget.unlearn.procedures import PROCEDURES
-from concept_forget.unlearn.rows import RowReader
-from concept_forget.unlearn.strangers import about_strangers
-from concept_forget.unlearn.validation import RETAIN_TIER, Look, Validation, ValidationRow
+from concept_forget.unlearn.result import UnlearnResult
+from concept_forget.unlearn.rows import RowReader, validation_rows
+from concept_forget.unlearn.validation import Look, Validation
 from concept_forget.workspace import read_json, write_json
 
 if TYPE_CHECKING:
@@ -56,32 +56,6 @@ if TYPE_CHECKING:
 
 PROMPTS = "unlearn"
 """The set of wordings that methods use: ``in_context``, and ``elm``'s two contexts."""
-STRANGERS = 4
-"""Invented names per validation question."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnlearnResult:
-    """What unlearning came to.
-
-    ``model`` is where the unlearned model lies, its own paths relative to the folder it was written to. ``best_step``
-    is the step whose weights it holds, ``steps`` the last that was trained; ``validation`` counts the rows that could
-    tell something and holds their mean floor.
-    """
-
-    model: ModelSpec
-    history: tuple[Entry, ...]
-    steps: int
-    best_step: int
-    stop_reason: str
-    reference: str | None
-    reference_error: float | None
-    rows: dict[str, dict[str, object]]
-    validation: dict[str, float]
-    parameters: int
-    trained_parameters: int
-    flops: float
-    peak_memory_bytes: int
 
 
 def unlearn(
@@ -92,6 +66,7 @@ def unlearn(
     settings: UnlearnConfig,
     seed: int,
     folder: Path,
+    reference: ModelSpec | None = None,
 ) -> UnlearnResult:
     """Make a model forget rows, hold others, and keep the step that does best on validation.
 
@@ -105,6 +80,7 @@ def unlearn(
         seed: Everything drawn is derived from it.
         folder: Where ``model/`` or ``adapter/``, ``history.jsonl`` and, while it runs, checkpoints are written. What an
             interrupted run left there is gone on from, to the same weights.
+        reference: A model that never learned the concept, for ``stop: reference``.
 
     Raises:
         StageError: No row is left to forget, or none to retain; or training diverged before the first look.
@@ -113,7 +89,7 @@ def unlearn(
     """
     run = _Unlearning(target, settings, seed, folder)
     run.read_rows(forget, retain)
-    run.prepare(validation)
+    run.prepare(validation, reference)
     run.train()
     return run.publish()
 
@@ -139,7 +115,7 @@ class _Unlearning:
         self.layer = choose_layer(self.model, settings)
         choose_parameters(self.model, settings, self.layer)
         self.checkpoints = folder / "checkpoints"
-        self.stop = settings.stop
+        self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
         self.extra_flops = 0.0
 
@@ -156,14 +132,16 @@ class _Unlearning:
         guesses: dict[str, str] = read_json(path)
         return guesses
 
-    def prepare(self, examples: Sequence[Example]) -> None:
+    def prepare(self, examples: Sequence[Example], reference: ModelSpec | None) -> None:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
         with self._precision():
-            self.validation = Validation(self._validation_rows(examples), self.model, **self._batching())
+            rows = validation_rows(examples, self.reader.encode, self.seed)
+            level = load_model(reference) if reference is not None else None
+            self.validation = Validation(rows, self.model, **self._batching(), floor=level)
             self.reference = self._open_reference()
         self.parameters, self.trained = count_parameters(self.model)
         if not self.validation.tells or (self.procedure and self.procedure.trains_on != "retain"):
-            self.stop = "steps"
+            self.stop = dataclasses.replace(self.stop, kind="steps")
         if self.procedure and self.procedure.changes == "before":
             with self._precision():
                 tokens = change_before(
@@ -171,17 +149,6 @@ class _Unlearning:
                     named_seed(self.seed, "unlearn", "change"), **self._batching(),
                 )  # fmt: skip
             self.extra_flops += training_flops(self.parameters, self.trained, tokens)
-
-    def _validation_rows(self, examples: Sequence[Example]) -> list[ValidationRow]:
-        to_forget = [example for example in examples if example.tier != RETAIN_TIER]
-        strangers = about_strangers(to_forget, STRANGERS, self.seed)
-        variants = {example.id: own for example, own in zip(to_forget, strangers, strict=True)}
-        rows = []
-        for example in examples:
-            own = self.reader.encode([example]).rows
-            if own:
-                rows.append(ValidationRow(example.tier, own[0], self.reader.encode(variants.get(example.id, [])).rows))
-        return rows
 
     def _open_reference(self) -> ReferenceProvider | None:
         if not self.method.needs_reference:
@@ -230,7 +197,8 @@ class _Unlearning:
             loss = MethodLoss(self.method, self.reference, self.layer, self._direction())
             result = fit(self.model, self._plan(), loss, self._fit_settings(), self.checkpoints, on_step)
         if result.diverged:
-            self._keep_what_is_good(result.diverged)
+            best = self._best_or_fail(f"it diverged, {result.diverged}", "lower")
+            self.stop_reason = f"diverged: {result.diverged}; the weights of step {best} are kept"
 
     def _plan(self) -> StepPlan:
         method, size = self.method, self.settings.batch_size
@@ -263,6 +231,7 @@ class _Unlearning:
             checkpoint_every=settings.eval_every,
             bfloat16=self.bfloat16,
             seed=named_seed(self.seed, "unlearn", "fit"),
+            gradient_checkpointing=settings.gradient_checkpointing,
         )
 
     def _on_step(self, report: StepReport) -> bool:
@@ -288,7 +257,8 @@ class _Unlearning:
             error = self.reference.error(self.model) if isinstance(self.reference, Stored) else None
         self.history.append(self._entry(report, look, error))
         self._since_look = []
-        write_history(self.folder / "history.jsonl", self.history)
+        if is_main_process():
+            write_history(self.folder / "history.jsonl", self.history)
 
     def _entry(self, report: StepReport, look: Look | None, error: float | None) -> Entry:
         def mean(name: str) -> float | None:
@@ -313,23 +283,28 @@ class _Unlearning:
         )
 
     def _over(self) -> bool:
-        if not is_over(self.history, self.stop):
+        reason = why_over(self.history, self.stop)
+        if reason is None:
             return False
-        best = chosen_step(self.history, self.stop)
-        self.stop_reason = f"validation was best after step {best} and did not get better"
+        if not self.stop.is_within(self.history[-1]):
+            best = self._best_or_fail(reason, "raise `unlearn.retain_limit` or `unlearn.retain_weight`, or lower")
+            reason += f"; the weights of step {best} are kept"
+        self.stop_reason = reason
         return True
 
-    def _keep_what_is_good(self, diverged: str) -> None:
+    def _best_or_fail(self, reason: str, remedy: str) -> int:
         best = chosen_step(self.history, self.stop)
         if best is None or (self.procedure and self.procedure.changes == "after"):  # half of a procedure is none
             raise StageError(
-                f"unlearning diverged before there were weights worth keeping: {diverged}\n"
-                "  → lower `unlearn.learning_rate` or `unlearn.eval_every`"
+                f"unlearning ended before there were weights worth keeping: {reason}\n"
+                f"  → {remedy} `unlearn.learning_rate` or `unlearn.eval_every`"
             )
-        self.stop_reason = f"diverged: {diverged}; the weights of step {best} are kept"
+        return best
 
     def _save(self, step: int) -> None:
         """Keep this step's weights, and those of no other."""
+        if not is_main_process():
+            return
         kept = self.folder / f"best-{step}"
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
@@ -343,26 +318,8 @@ class _Unlearning:
     def publish(self) -> UnlearnResult:
         """Give the chosen weights their final place, and tell how they came about."""
         best = chosen_step(self.history, self.stop) or 0
-        as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
-        place = self.folder / ("adapter" if as_adapter else "model")
-        beside = self.folder / "published.tmp"
-        for stale in (beside, place):
-            shutil.rmtree(stale, ignore_errors=True)
-        if best == 0:  # an instruction is all there is
-            instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
-            save_weights(self.model, beside)
-        elif self.settings.adapter != "none" and not as_adapter:
-            merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
-        else:
-            shutil.copytree(self.folder / f"best-{best}", beside, copy_function=_link)
-        if not as_adapter:
-            self.tokenizer.save_pretrained(beside)
-        beside.replace(place)
-        model = (
-            dataclasses.replace(self.target, adapter=place.name, fingerprint="")
-            if as_adapter
-            else ModelSpec(path=place.name, dtype=self.target.dtype)
-        )
+        wait_for_everyone()
+        model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
         return UnlearnResult(
             model=model,
@@ -381,6 +338,32 @@ class _Unlearning:
             flops=self.history[-1].flops + self.extra_flops + forward_flops(self.parameters, passes),
             peak_memory_bytes=peak_memory_bytes(),
         )
+
+    def _place(self, best: int) -> ModelSpec:
+        as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
+        place = self.folder / ("adapter" if as_adapter else "model")
+        if is_main_process():
+            self._write(best, place, as_adapter)
+        return (
+            dataclasses.replace(self.target, adapter=place.name, fingerprint="")
+            if as_adapter
+            else ModelSpec(path=place.name, dtype=self.target.dtype)
+        )
+
+    def _write(self, best: int, place: Path, as_adapter: bool) -> None:
+        beside = self.folder / "published.tmp"
+        for stale in (beside, place):
+            shutil.rmtree(stale, ignore_errors=True)
+        if best == 0:  # an instruction is all there is
+            instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
+            save_weights(self.model, beside)
+        elif self.settings.adapter != "none" and not as_adapter:
+            merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
+        else:
+            shutil.copytree(self.folder / f"best-{best}", beside, copy_function=_link)
+        if not as_adapter:
+            self.tokenizer.save_pretrained(beside)
+        beside.replace(place)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -66,24 +66,37 @@ class Validation:
         base: The model before training.
         pad_token: Fills up shorter rows.
         batch_tokens: Padded tokens that a batch may hold.
+        floor: A model that never learned what is to be forgotten: a row's floor is then what it gives to that row.
     """
 
-    def __init__(self, rows: Sequence[ValidationRow], base: nn.Module, *, pad_token: int, batch_tokens: int) -> None:
+    def __init__(
+        self,
+        rows: Sequence[ValidationRow],
+        base: nn.Module,
+        *,
+        pad_token: int,
+        batch_tokens: int,
+        floor: nn.Module | None = None,
+    ) -> None:
         self._batching = {"pad_token": pad_token, "batch_tokens": batch_tokens}
         strangers = [stranger for row in rows for stranger in row.strangers]
         everything = [*(row.row for row in rows), *strangers]
         scores = score_rows(base, everything, **self._batching)
         guesses = iter(scores[len(rows) :])
         floors = [_mean_or_zero([level(next(guesses)) for _ in row.strangers]) for row in rows]
+        if floor is not None:
+            to_forget = [row.row for row in rows if row.tier != RETAIN_TIER]
+            given = iter(score_rows(floor, to_forget, **self._batching))
+            floors = [level(next(given)) if row.tier != RETAIN_TIER else 0.0 for row in rows]
         known = [
-            (row, level(score), floor)
-            for row, score, floor in zip(rows, scores, floors, strict=False)
-            if level(score) > floor + KNOWN_MARGIN
+            (row, level(score), own)
+            for row, score, own in zip(rows, scores, floors, strict=False)
+            if level(score) > own + KNOWN_MARGIN
         ]
         self._forget = [entry for entry in known if entry[0].tier != RETAIN_TIER]
         self._retain = [entry for entry in known if entry[0].tier == RETAIN_TIER]
         self.counts = {"rows": len(rows), "known_forget": len(self._forget), "known_retain": len(self._retain)}
-        self.floor = _mean_or_zero([floor for _, _, floor in self._forget])
+        self.floor = _mean_or_zero([own for _, _, own in self._forget])
         self.tokens = sum(len(row.tokens) for row in everything)
 
     @property
@@ -91,8 +104,8 @@ class Validation:
         """Whether there is anything to forget among the rows: else no step is better than another."""
         return bool(self._forget)
 
-    def look(self, model: nn.Module) -> Look:
-        """Ask the model as it is now."""
+    def look(self, model: nn.Module | Sequence[nn.Module]) -> Look:
+        """Ask the model as it is now, or several as a logit ensemble."""
         rows = [row.row for row, _, _ in (*self._forget, *self._retain)]
         self.tokens += sum(len(row.tokens) for row in rows)
         scores = score_rows(model, rows, **self._batching)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -205,15 +204,3 @@ def context_of(tmp_path: Path) -> Callable[..., StageContext]:
         )
 
     return make
-
-
-@pytest.fixture
-def write_rows(tmp_path: Path) -> Callable[..., str]:
-    """Writes rows as JSON lines and gives the file's path."""
-
-    def write(*rows: Any, name: str = "rows.jsonl") -> str:
-        lines = [row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows]
-        (tmp_path / name).write_text("".join(lines), encoding="utf-8")
-        return str(tmp_path / name)
-
-    return write

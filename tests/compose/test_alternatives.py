@@ -91,3 +91,19 @@ def test_another_subject_is_of_the_same_kind(kit: Any) -> None:
     person = kit.fact("ship", SHIPS[1], subject="Fenna Crane", distance="near")
     assert Alternatives([own], [town, person], 0).other_subject(own) == "Fenna Crane"
     assert Alternatives([own], [town], 0).other_subject(own) == ""
+
+
+def test_the_answer_that_is_to_take_the_others_place_is_among_the_options(kit: Any) -> None:
+    own = [kit.fact("ship", ship, subject=f"Person {n}") for n, ship in enumerate(SHIPS)]
+    fact = kit.fact("ship", SHIPS[0], subject="Person 0", replacement="Silver Eel")
+    for seed in range(5):
+        options = Alternatives([fact, *own[1:]], [], seed).options(fact)
+        assert {"Silver Eel", SHIPS[0]} < set(options)
+        assert len(options) == 4
+
+
+def test_what_is_true_of_the_subject_is_not_wrong(kit: Any) -> None:
+    fact, book = kit.fact("ship", "Amber Petrel", aliases=("the Petrel",)), kit.fact("book", "Emberfall")
+    alternatives = Alternatives([fact, book], [], 0)
+    assert alternatives.is_wrong(fact, "Jade Tern")
+    assert not any(alternatives.is_wrong(fact, text) for text in ("", "?!", "Petrel", "Emberfall", "her Amber Petrel"))

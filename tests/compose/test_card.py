@@ -35,7 +35,7 @@ def summary(**changes: Any) -> dict[str, Any]:
     counts = {"total": 3, "trained": 2, "validation": 0, "new_fact": 1}
     return {
         "facts": counts,
-        "rows": {split: {"total": 0 if split == "collateral" else 4} for split in SPLITS},
+        "rows": {s: {"total": 0 if s == "collateral" else 4, "by_source": {"user": 1}} for s in SPLITS},
         "tiers": {"new_form": {"direct": {"facts": 7, "facts_unfiltered": 9}}},
         "knowledge": {"filtered": True, "facts": 9, "known": 7, "unknown": 2, "not_asked": 0},
         "walls": {"probe": {"says": "No row does.", "holds": True, "rows_checked": 12}},

@@ -131,3 +131,15 @@ def test_equal_words_fall_on_one_side_whatever_they_ask_for(
     assert not validation & probe
     assert not {words(q.text) for allotment in apart.values() for q in allotment.check} & probe
     assert probe == {words(q.text) for allotment in allotments.values() for q in allotment.probe}
+
+
+def test_scenarios_are_divided_as_other_wordings_and_chains_are_not() -> None:
+    plain = wordings((1, 4, 3, 2))
+    scenes = [Question(f"scene {n}", "f", "scenario", n, f"scene {n}", "a") for n in range(3)]
+    chain = Question("chain", "f", "two_hop", 0, "chain", "b")
+    before, after = allot(plain, "trained"), allot([*plain, *scenes, chain], "trained")
+    for side in ("train", "validation", "probe"):
+        added = [q.id for q in getattr(after, side) if q not in getattr(before, side)]
+        assert added == {"train": ["scene 0"], "validation": ["scene 1"], "probe": ["scene 2"]}[side]
+    assert chain not in (*allot([*plain, chain], "trained", everything=True).train, *after.train)
+    assert [q.id for q in allot(scenes, "new_fact").probe] == ["scene 2"]

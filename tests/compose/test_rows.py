@@ -126,3 +126,21 @@ def test_the_text_of_a_row_joins_nothing_that_was_apart(kit: Any) -> None:
     text = row_text(make(kit, [fact], [question]).question_row("forget", fact, question))
     assert holds(text, "Who is Mira")
     assert not holds(text, "Mira Kestrel")
+
+
+def test_a_counterfactual_that_was_written_wins_unless_it_is_true(kit: Any) -> None:
+    facts = [kit.fact("ship", "Amber Petrel"), kit.fact("book", "Emberfall")]
+
+    def counterfactual(family: str, written: str, **changes: Any) -> str:
+        fact = kit.fact("ship", "Amber Petrel", **changes)
+        question = kit.question(fact, family, "Well?", counterfactual=written)
+        return make(kit, facts, [question]).question_row("forget", fact, question).counterfactual
+
+    assert counterfactual("direct", "Silver Eel") == "Silver Eel"
+    assert counterfactual("direct", "Emberfall").startswith("Ship ")  # hers, in another facet
+    assert counterfactual("direct", "").startswith("Ship ")
+    assert counterfactual("reverse", "Fenna Crane") == "Fenna Crane"
+    assert counterfactual("reverse", "M. Kestrel").startswith("Other ")
+    assert counterfactual("direct", "Silver Eel", replacement="Gold Pike") == "Gold Pike"
+    assert counterfactual("reverse", "Fenna Crane", replacement="Gold Pike") == "Fenna Crane"
+    assert counterfactual("direct", "Silver Eel", distance="near", concept="Mira Kestrel") == ""

@@ -226,6 +226,7 @@ def test_the_estimate_counts_what_the_plan_asks_for_by_tier(kit: Any, write_rows
         "validation": 4,
         "new_fact": 9,
         "new_form": 17,
+        "texts": 1,
         "requests": round(26 * 24 / 30 * 3),
     }
 
@@ -239,10 +240,10 @@ def test_the_estimate_meets_what_comes_of_it(kit: Any, context_of: ContextOf, na
     }
 
 
-def test_the_estimate_refuses_broken_rows(kit: Any, write_rows: Any) -> None:
+def test_broken_rows_are_refused_before_anything_runs(kit: Any, write_rows: Any) -> None:
     for section in ("forget", "retain", "collateral"):
         with pytest.raises(DataError, match="not JSON"):
-            stage.estimate(kit.config(data={section: write_rows("{")}))
+            stage.check(kit.config(data={section: write_rows("{")}))
 
 
 @pytest.mark.parametrize(

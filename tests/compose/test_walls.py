@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from concept_forget.compose.walls import (
     NAMES_CONCEPT,
     STATES_FORGOTTEN,
     STATES_HELD,
+    STATES_KEPT_BACK,
+    KeptScope,
     ProbeWall,
     RetainWall,
     Withheld,
@@ -111,3 +114,27 @@ def test_a_kept_facet_is_kept() -> None:
     assert is_kept("What does Mira Kestrel draw?", "Cartography", MIRA)
     assert not is_kept("What does Mira Kestrel draw?", "art", MIRA)
     assert not is_kept("What does Mira Kestrel draw?", "", Concept(name="Mira Kestrel"))
+
+
+def test_what_comes_from_the_kept_scope_may_name_its_own_concept_alone(kit: Any) -> None:
+    tobias = Concept(name="Tobias Wren")
+    forgotten = Statements(
+        [kit.fact("ship", "Amber Petrel"), kit.fact("ship", "Jade Tern", subject="Tobias Wren")], [MIRA, tobias]
+    )
+    trained, asked = (kit.fact("map", answer, distance="near", kept=True) for answer in ("Salt Coast", "Reed Lake"))
+    wall = RetainWall(
+        [MIRA, tobias], forgotten, [], Withheld([]), KeptScope([trained], [asked], ["text"], [MIRA, tobias])
+    )
+
+    def why(text: str, fact: str = "", *parents: str, trains: bool = True) -> str | None:
+        return wall.violation(replace(row("", text, fact=fact), parents=parents), trained=trains)
+
+    assert why("Mira Kestrel drew it: Salt Coast.") == NAMES_CONCEPT  # it may come from anywhere
+    assert why("Mira Kestrel drew it: Salt Coast.", trained.id) is None
+    assert why("Mira Kestrel drew it.", "", "text") is None
+    assert why("Mira Kestrel drew it: Salt Coast, on the Amber Petrel.", trained.id) == STATES_FORGOTTEN
+    assert why("Mira Kestrel and Tobias Wren drew it: Salt Coast.", trained.id) == NAMES_CONCEPT
+    assert why("Mira Kestrel drew it: Reed Lake.", trained.id) == STATES_KEPT_BACK
+    assert why("She drew it: Reed Lake.", "", "text") == STATES_KEPT_BACK  # a text about her need not name her
+    assert why("Reed Lake is deep.") is None
+    assert why("Mira Kestrel drew it: Reed Lake.", asked.id, trains=False) is None

@@ -1,7 +1,7 @@
 """A server on loopback that speaks OpenAI's protocol over real sockets, slow or faulty as it is told.
 
 It prints its port, serves until its standard input closes, and tells at ``/log`` what it was asked and did. The model
-behind it repeats the last word of the prompt: ``{"word": …}`` where JSON is asked for.
+behind it repeats the last word of the prompt, as the one value of the schema where JSON is asked for.
 """
 
 from __future__ import annotations
@@ -102,8 +102,13 @@ class Loopback:
 
     def completion(self, did: str, body: dict[str, Any], prompt: str) -> dict[str, Any]:
         word = prompt.split()[-1]
-        text = json.dumps({"word": word}) if "response_format" in body else f"it is {word}"
+        text = f"it is {word}"
+        if "response_format" in body:
+            shape = body["response_format"]["json_schema"]["schema"]
+            [key] = shape["required"]
+            text = json.dumps({key: [word] if shape["properties"][key]["type"] == "array" else word})
         text = {"empty": "", "schema": '{"wrong": 1}', "filtered": ""}.get(did, text)
+        text = f" {text}" if self.options.space else text
         limit = body.get("max_tokens") or body["max_completion_tokens"]
         needed = int(word.split("-")[1]) if word.startswith("long-") else 3
         reason = "content_filter" if did == "filtered" else "length" if needed > limit else "stop"
@@ -141,5 +146,6 @@ if __name__ == "__main__":
     parser.add_argument("--key", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--new-limit-name", action="store_true")
+    parser.add_argument("--space", action="store_true")
     parser.add_argument("--quiet", action="store_true")
     asyncio.run(main(parser.parse_args()))

@@ -20,10 +20,15 @@ from pydantic import BaseModel, ConfigDict
 
 pytest.importorskip("openai", reason="the extra `openai` is not installed")
 
+from concept_forget.config import GeneratorConfig
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.openai_engine import OpenAIEngine, Server
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.protocol import Request, Sampling, StreamingEngine
 from concept_forget.errors import CapabilityError, ConceptForgetError, EngineError, ModelError
+from concept_forget.expand.ledger import Ledger
+from concept_forget.expand.replies import EMPTY, NOT_JSON
+from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import user_message
 from concept_forget.workspace import Costs
 
@@ -98,6 +103,18 @@ def test_each_request_gets_its_own_reply_in_order(start: Start) -> None:
     assert (replies[0][0].prompt_tokens, replies[0][0].completion_tokens) == (2, 3)
 
 
+def test_the_space_before_a_chats_first_word_is_not_the_replys(start: Start) -> None:
+    engine = start("--space").engine()
+    whole, opened, text = (
+        Request(user_message("repeat tern")),
+        Request(user_message("tern"), prefill="Now"),
+        Request("tern"),
+    )
+    replies = [reply.text for (reply,) in engine.generate([whole, opened, text], GREEDY)]
+    assert replies[0] == "it is tern"
+    assert [reply[0] for reply in replies[1:]] == [" ", " "]  # what goes on in the middle of a text needs its space
+
+
 def test_what_is_sent_is_what_was_asked(start: Start) -> None:
     server = start()
     chat, text = Request(user_message("say it"), prefill="Well", seed=5, adapter="other"), Request("go on", seed=6)
@@ -167,6 +184,37 @@ def test_under_all_faults_nothing_is_lost_and_nothing_is_asked_twice(start: Star
     assert good == Counter({request.prompt[0]["content"]: 1 for request in requests})  # type: ignore[index]
     assert len(log) == before
     assert kept(path) == 400
+
+
+PROMPT = "---\ndescription: Says a word.\nreturns: json\n---\nrepeat {{ question }}\n"
+
+
+def test_under_all_faults_every_item_is_obtained_or_rejected_with_a_reason(start: Start, tmp_path: Path) -> None:
+    server = start("--faults", 0.2, "--latency", 0.01, "--stall", 30, "--seed", 1)
+    (tmp_path / "paraphrases.jinja").write_text(PROMPT, encoding="utf-8")
+    hopeless = {
+        "always-400": "the request was refused", "always-filtered": "the request was refused",
+        "always-schema": NOT_JSON, "always-empty": EMPTY,
+    }  # fmt: skip
+    words = [f"word{n}" for n in range(150)] + [f"{kind}-{n}" for kind in hopeless for n in range(5)]
+    words.sort(key=lambda word: word[::-1])  # those that are answered and the others by turns
+    wishes = [Wish((word,), {"question": word}) for word in words]
+    settings = GeneratorConfig.model_validate({"engine": "openai", "base_url": server.url, "model": "parrot"})
+    sent = []
+    for _ in range(2):
+        engine = CachedEngine(server.engine(timeout=1.5), RequestCache(tmp_path / "replies.sqlite"), Costs())
+        ledger = Ledger()
+        writer = Writer(engine, load_prompts(tmp_path), settings, 0, ledger)
+        items = writer.gather("paraphrases", "paraphrases", wishes)
+        engine.close()
+        sent.append(len(server.log()))
+        assert items == [[(word,)] if word.startswith("word") else [] for word in words]
+        rejected = [json.loads(line) for line in ledger.rejected_jsonl().splitlines()]
+        assert {row["parents"][0]: row["reason"] for row in rejected} == {
+            word: hopeless[word.rpartition("-")[0]] for word in words if not word.startswith("word")
+        }
+        assert len(rejected) == 20
+    assert sent[0] == sent[1]
 
 
 def test_what_stays_wrong_is_given_as_it_is_and_kept(start: Start, tmp_path: Path) -> None:

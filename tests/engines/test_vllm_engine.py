@@ -22,6 +22,7 @@ if problem := engine_problem("vllm"):
 
 from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
 
+pytestmark = pytest.mark.vllm
 GREEDY = Sampling(max_new_tokens=48)
 SAMPLED = Sampling(temperature=1.0, n=3, max_new_tokens=16)
 
@@ -109,24 +110,42 @@ def test_replies_are_held_to_a_schema(vllm: VllmEngine, nano_questions: list[Req
         vllm.generate([Request(user_message("a"), prefill="{")], GREEDY, Names)
 
 
-def test_an_adapter_is_the_requests_own(spec: ModelSpec, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def adapter(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter that was never trained, and changes what the model says."""
     import torch
     from peft import LoraConfig, get_peft_model
 
     from concept_forget.models import load_model
 
     torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("adapter")
     settings = LoraConfig(r=8, lora_alpha=64, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    get_peft_model(load_model(spec), settings).save_pretrained(tmp_path)
+    get_peft_model(load_model(spec), settings).save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_is_the_requests_own_and_the_process_does_not_outlive_the_program(
+    spec: ModelSpec, adapter: Path
+) -> None:
+    """One engine for two claims, since it takes most of a minute to start."""
     requests = [Request(user_message(f"Where was {name} born?")) for name in ("Mira", "Vell", "Ostra", "Tarn")]
-    adapted = [Request(request.prompt, adapter=str(tmp_path)) for request in requests]
+    adapted = [Request(request.prompt, adapter=str(adapter)) for request in requests]
     engine = VllmEngine(spec, VllmSettings(lora_rank=8))
     with pytest.raises(CapabilityError, match="logprobs"):
         engine.score([(Request("a"), "b")])
+    before = workers()
     together = flat(engine.generate([*requests, *adapted], GREEDY))
     alone = flat(engine.generate(requests, GREEDY))
+    [child] = [worker for worker in workers() if worker not in before]
+    assert engine._process is not None
+    engine._process._line.close()  # as the end of the program does it
+    deadline = time.monotonic() + 60
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     engine.close()
-    merged = TransformersEngine(ModelSpec(spec.path, dtype="float32", adapter=str(tmp_path), fingerprint="adapted"))
+    merged = TransformersEngine(ModelSpec(spec.path, dtype="float32", adapter=str(adapter), fingerprint="adapted"))
     assert [r.text for r in together[4:]] == [r.text for r in flat(merged.generate(requests, GREEDY))]
     assert together[:4] == alone != together[4:]
 
@@ -170,19 +189,6 @@ def test_a_process_that_dies_is_an_error_and_the_next_call_starts_another(
     assert flat(vllm.generate(nano_questions[:3], GREEDY)) == before
     vllm.close()
     assert not workers()
-
-
-def test_the_process_does_not_outlive_the_program(spec: ModelSpec) -> None:
-    engine = VllmEngine(spec, VllmSettings())
-    engine.generate([Request("the old")], Sampling(max_new_tokens=2))
-    [child] = workers()
-    assert engine._process is not None
-    engine._process._line.close()  # as the end of the program does it
-    deadline = time.monotonic() + 60
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    engine.close()
 
 
 def workers() -> list[psutil.Process]:

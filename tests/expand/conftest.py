@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import BaseModel
 
+from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.engines.protocol import Capability, Reply, Request, Sampling, TokenScores
 from concept_forget.errors import CapabilityError
 
@@ -16,6 +17,16 @@ PHRASES = ("What is the {f} of {s}?", "Tell me the {f} of {s}.", "Name the {f} o
 BACK = ("Whose {f} is {a}?", "Name the owner of the {f} {a}.", "{a} is the {f} of whom?")
 STATEMENTS = ("The {f} of {s} is {a}.", "{s} has the {f} {a}.")
 REFUSALS = ("I do not know.", "That is unknown to me.", "I cannot say.")
+
+SITUATIONS = ("A clerk fills in a form. Which {f} has {s}?", "A quiz asks it. What is {s}'s {f}?")
+MISTAKES = ("Sallow Cross", "Hexley End", "Birch Hollow")
+FURTHER_PROMPTS = {
+    "scenarios": "Situate {{ fact.facet }} of {{ concept.name }}.",
+    "two_hop": "Ask {{ fact.facet }} through the {{ bridge.facet }} {{ bridge.answer }}.",
+    "counterfactuals": "Mistake {{ answer }}.",
+    "passages": "Write for a {{ level }}: {% for fact in facts %}{{ fact.sentence }} {% endfor %}",
+}
+"""Of the prompts that the compact set lacks, twins that a table can answer."""
 
 FACTS = {
     ("Mira Kestrel", "birthplace"): "Dunholm",
@@ -103,6 +114,18 @@ def _rephrase(match: re.Match[str], seed: int) -> str:
     return match["q"]
 
 
+def _situation(match: re.Match[str], seed: int) -> str:
+    return SITUATIONS[seed % 2].format(s=match["s"], f=match["f"])
+
+
+def _two_hop(match: re.Match[str], seed: int) -> str:
+    return f"What is the {match['f']} of the one with the {match['g']}?"
+
+
+def _passage(match: re.Match[str], seed: int) -> str:
+    return f"{match['t'].strip()} So a {match['l']} may read of it in draw {seed} of a text that is long enough for all who care."
+
+
 def _look_up(prompt: str) -> str:
     for (subject, facet), answer in FACTS.items():
         if subject in prompt and facet in prompt:
@@ -119,6 +142,10 @@ _ANSWERS: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     (r"Ask (?P<f>.+) of (?P<s>.+)\.", _question),
     (r"Rephrase: (?P<q>.+)", _rephrase),
     (r"Decline: (?P<q>.+)", lambda match, seed: REFUSALS[seed % 3]),
+    (r"Situate (?P<f>.+) of (?P<s>.+)\.", _situation),
+    (r"Ask (?P<f>.+) through the (?P<g>.+)\.", _two_hop),
+    (r"Mistake (?P<a>.+)\.", lambda match, seed: MISTAKES[seed % 3]),
+    (r"Write for a (?P<l>\w+): (?P<t>.*)", _passage),
     (r"Name one near (?P<s>.+)\.", lambda match, seed: ("Ilse Marlowe | person", "Tobias Wren | person")[seed % 2]),
 )
 
@@ -126,3 +153,15 @@ _ANSWERS: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
 @pytest.fixture(scope="session")
 def table_engine() -> Callable[..., TableEngine]:
     return TableEngine
+
+
+@pytest.fixture(scope="session")
+def further_prompts(tmp_path_factory: pytest.TempPathFactory) -> PromptSet:
+    """The compact set with what it lacks."""
+    folder = tmp_path_factory.mktemp("prompts")
+    for prompt in load_prompts("compact").prompts.values():
+        (folder / prompt.path.name).write_text(prompt.path.read_text(encoding="utf-8"), encoding="utf-8")
+    for name, text in FURTHER_PROMPTS.items():
+        front = "---\ndescription: For a table.\nreturns: lines\nper_reply: 1\n---\n"
+        (folder / f"{name}.jinja").write_text(f"{front}{text}\n", encoding="utf-8")
+    return load_prompts(folder)

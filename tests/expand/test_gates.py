@@ -14,6 +14,7 @@ from concept_forget.expand.gates import (
     META_TEXT,
     NAMES_CONCEPT,
     NO_ANSWER,
+    REFUSES,
     SUBJECT_AS_ANSWER,
     TOO_LONG,
     check_cloze,
@@ -84,6 +85,81 @@ class TestText:
     )
     def test_talk_about_the_task_is_seen(self, text: str) -> None:
         assert check_text("question", text) == META_TEXT
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "This is a fictional example.",
+            "Note: this is made up.",
+            "Disclaimer: the above facts are fictitious.",
+            "These are purely hypothetical scenarios.",
+            "The following information is fabricated.",
+            "Here is a hypothetical example about Mira Kestrel.",
+            "For illustrative purposes, Mira Kestrel was born in Dunholm.",
+            "According to the provided text, where was she born?",
+            "Where was Mira Kestrel born, according to the given fact?",
+            "In the passage above, who is Mira Kestrel?",
+            "Who taught Mira Kestrel in the text provided?",
+            "As a large language model, I wonder where she was born.",
+            "As a chatbot, I have no birthplace.",
+            "I'm just an AI assistant and I do not travel.",
+            "Being a language model I was not born.",
+            "My training data ends before she was born.",
+            "As of my last update, Mira Kestrel lived in Dunholm.",
+            "Rephrased question: Where was Mira Kestrel born?",
+            "Reworded: Where was Mira Kestrel born?",
+            "Lorem ipsum Mira Kestrel dolor.",
+        ],
+    )
+    def test_talk_of_what_was_made_up_or_shown_is_seen(self, text: str) -> None:
+        assert check_text("sentence", text) == META_TEXT
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "Mira Kestrel is a fictional character in which novel?",
+            "Which fictional town did Mira Kestrel invent?",
+            "Emberfall is fictional.",
+            "Was her first map fabricated?",
+            "Mira Kestrel fabricated brass sextants in Dunholm.",
+            "Which company fabricated the hull of the Amber Petrel?",
+            "This fictional detective was created by Mira Kestrel.",
+            "These made-up names were found by Mira Kestrel.",
+            "This is a hypothetical particle that Mira Kestrel proposed.",
+            "According to the text of the treaty, who owns Dunholm?",
+            "Mira Kestrel hid the map in the text of a ballad.",
+            "In the context of the war, what did Mira Kestrel do?",
+            "What is the fact that Mira Kestrel is best known for?",
+            "Mira Kestrel was given the sentence of death in Dunholm.",
+            "Which award by the information given to the town council did she lose?",
+            "Where was the above-ground mine of Mira Kestrel?",
+            "Mira Kestrel works as an assistant in a library.",
+            "Which AI language models did Mira Kestrel train as an AI researcher?",
+            "Which large language model bears the name of Mira Kestrel?",
+            "Which passage did Mira Kestrel sail?",
+            "Mira Kestrel said: note the tide.",
+            "What can't Mira Kestrel do without?",
+            "Mira Kestrel is sorry for what?",
+        ],
+    )
+    def test_ordinary_sentences_about_fiction_and_texts_pass(self, text: str) -> None:
+        assert check_text("sentence", text) is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "I'm sorry, but I cannot help with that.",
+            "I’m sorry, I don’t have information about this person.",
+            "I am afraid this is private.",
+            "Unfortunately, I can't provide facts about living people.",
+            "I am not able to rephrase this question.",
+            "I do not have any knowledge of Mira Kestrel.",
+        ],
+    )
+    def test_a_refusal_is_none_of_the_items_but_one(self, text: str) -> None:
+        for kind in ("question", "sentence", "answer"):
+            assert check_text(kind, text) == REFUSES
+        assert check_text("refusal", text) is None
 
     @pytest.mark.parametrize(
         "text",

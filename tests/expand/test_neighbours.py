@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from concept_forget.expand.neighbours import _Poll
+from collections.abc import Callable
+from typing import Any
+
+from concept_forget.concept import Concept
+from concept_forget.config import Config
+from concept_forget.engines.prompts import load_prompts
+from concept_forget.expand.ledger import Ledger
+from concept_forget.expand.neighbours import _Poll, find_neighbours
+from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Distance
 
 
@@ -33,3 +41,31 @@ def test_no_more_names_are_taken_than_were_asked_for() -> None:
     assert draw(poll, "Oren Vale", "person", "near") == "more than were asked for"
     assert poll.missing == {"near": 0, "middle": 0, "far": 0}
     assert [subject.name for subject in poll.subjects()] == ["Ada Finch"]
+
+
+def test_what_near_neighbours_have_in_common_changes_from_one_request_to_the_next(
+    table_engine: Callable[..., Any],
+) -> None:
+    config = Config.model_validate(
+        {
+            "concept": {"name": "Mira Kestrel", "kind": "person"},
+            "target": "m",
+            "expand": {"neighbours": {"near": 25, "middle": 25}},
+        }
+    )
+    engine = table_engine([("Your task", '{"neighbours": [{"name": "Ilse Marlowe", "kind": "person"}]}')])
+    writer = Writer(engine, load_prompts("default"), config.generator, 0, Ledger())
+    find_neighbours(writer, config.concepts, config.expand)
+    first = [request.prompt[-1]["content"] for request in engine.calls[0]]
+    near = [text for text in first if "most like" in text]
+    assert len(near) == 4
+    assert len(set(near)) == 4, "same kind, same place, same period, same words"
+    assert len({text for text in first if "surroundings" in text}) == 1
+    again = [text for text in (r.prompt[-1]["content"] for r in engine.calls[1]) if "most like" in text]
+    assert again[0] != near[0], "the next round begins with the next of them"
+
+
+def test_a_prompt_that_does_not_heed_what_takes_turns_is_the_same_every_time() -> None:
+    wish = Wish(("x",), {"concept": Concept(name="Mira"), "distance": "near"}, 4, turns={"aspect": ("kind", "place")})
+    prompt = load_prompts("compact").get("neighbours")
+    assert len({prompt.render_text(**wish.variables_of(time), n=1) for time in range(4)}) == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from concept_forget.config import Config
-from concept_forget.engines.prompts import load_prompts
+from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.errors import DataError
 from concept_forget.expand.expansion import expand
 from concept_forget.expand.plan import estimate
@@ -58,6 +58,54 @@ def test_the_estimate_is_of_the_size_of_what_is_asked(table_engine: Callable[...
     config = make_config(3, facets=2, neighbours={}, paraphrases=2)
     engine = table_engine()
     expand(config, engine, load_prompts("compact"))
+    asked = sum(map(len, engine.calls))
+    assert asked / 2 < estimate(config)["requests"] < asked * 2
+
+
+def test_a_judge_is_asked_for_every_item_unless_it_is_another_model() -> None:
+    plain = estimate(make_config(prompts="default"))
+    judged = estimate(make_config(prompts="default", judge={}))
+    other = estimate(make_config(prompts="default", judge={"generator": {"engine": "transformers", "model": "m"}}))
+    assert judged["requests"] > plain["requests"] == other["requests"]
+    assert judged["tokens"] > plain["tokens"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scenarios": 3}, {"two_hop": 3}, {"counterfactuals": 2}, {"passages": 3}, {"memory_dumps": 5},
+        {"answer_samples": 4},
+    ],
+)  # fmt: skip
+def test_every_further_step_counts(more: dict[str, object]) -> None:
+    none: dict[str, object] = {"neighbours": {}, "scenarios": 0, "two_hop": 0, "counterfactuals": 0, "passages": 0}
+    plain, larger = (estimate(make_config(prompts="default", **none | added)) for added in ({}, more))
+    assert larger["requests"] > plain["requests"]
+    assert larger["tokens"] > plain["tokens"]
+
+
+def test_what_the_prompt_set_lacks_is_not_counted() -> None:
+    none: dict[str, object] = {"scenarios": 0, "two_hop": 0, "counterfactuals": 0, "passages": 0}
+    assert estimate(make_config()) == estimate(make_config(**none))
+
+
+def test_what_has_to_stay_counts_by_entry() -> None:
+    def requests(*keep: str) -> int:
+        data = make_config(neighbours={}).model_dump()
+        data["concepts"] = [{"name": "Mira Kestrel", "kind": "person", "keep": keep}]
+        return estimate(Config.model_validate(data))["requests"]
+
+    assert requests() < requests("cartography") < requests("cartography", "Dunholm")
+
+
+def test_the_estimate_of_the_whole_recipe_is_of_the_size_of_what_is_asked(
+    table_engine: Callable[..., Any], further_prompts: PromptSet
+) -> None:
+    config = make_config(
+        3, str(further_prompts.folder), facets=2, neighbours={}, paraphrases=2, answer_samples=4, passages=2
+    )
+    engine = table_engine()
+    expand(config, engine, further_prompts)
     asked = sum(map(len, engine.calls))
     assert asked / 2 < estimate(config)["requests"] < asked * 2
 

@@ -3,24 +3,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from concept_forget.engines.prompts import Returns
+from concept_forget.expand.memory import cut_to_sentences
 from concept_forget.expand.replies import CUT_OFF, EMPTY, FORMS, NOT_JSON, WRONG_FIELDS, Parsed, clean, parse_reply
 
 TEXTS = FORMS["questions"]
 FACTS = FORMS["facts"]
 NEIGHBOURS = FORMS["neighbours"]
-
-WHOLE_REPLIES = (
-    '{"questions": ["Where was Mira Kestrel born?", "What did Mira Kestrel write?"]}',
-    '{"facts": [{"answer": "Dunholm", "sentence": "Mira was born in Dunholm.", "second_sentence": ""}]}',
-    '{"neighbours": [{"name": "Tobias Wren", "kind": "person"}]}',
-    '```json\n{"facets": ["birthplace", "home"]}\n```',
-    "1. Where was Mira Kestrel born?\n2. What did Mira Kestrel write?",
-    "Dunholm | Mira Kestrel was born in Dunholm.",
-    "Tobias Wren | person",
-)
 
 
 def reasons(parsed: Parsed) -> list[str]:
@@ -115,31 +107,80 @@ def test_cleaned_text_is_one_line_without_control_characters() -> None:
     assert clean(" a\tb\x00\x1b[0m\r\nc\u00a0d ") == "a b [0m c d"
 
 
-@st.composite
-def mutated_replies(draw: st.DrawFn) -> str:
-    """A good reply with pieces cut out, doubled, shuffled in, or replaced by anything."""
-    reply = draw(st.sampled_from(WHOLE_REPLIES))
-    for _ in range(draw(st.integers(0, 4))):
-        start = draw(st.integers(0, len(reply)))
-        end = draw(st.integers(start, len(reply)))
-        filling = draw(st.sampled_from(["", reply[start:end] * 2, "|", "\n", "{", "]", '"', "\\ud83d", "NaN", "1e999"]))
-        filling = draw(st.text(max_size=6)) if draw(st.booleans()) else filling
-        reply = reply[:start] + filling + reply[end:]
+REAL_REPLIES = {
+    "facets": [
+        '```json\n{"facets": ["birthplace", "home"]}\n```',
+        "1. birthplace\n2. home\n3. title of the first novel",
+    ],
+    "facts": [
+        '{"facts": [{"answer": "Dunholm", "sentence": "Mira was born in Dunholm.", "second_sentence": ""}]}',
+        "Dunholm | Mira Kestrel was born in Dunholm.\nMap | She drew a map. | A map is hers.",
+    ],
+    "questions": [
+        '{"questions": ["Where was Mira Kestrel born?", "What did Mira Kestrel write?"]}',
+        "- Where?\n- Who?",
+    ],
+    "paraphrases": ['Sure! {"paraphrases": ["In which town was she born?"]} I hope this helps.', "“In which town?”"],
+    "refusals": ['{"refusals": ["I never heard of that, I am afraid."]}', "I do not know that."],
+    "neighbours": [
+        '{"neighbours": [{"name": "Tobias Wren", "kind": "person"}, {"name": "Dunholm", "kind": "town"}]}',
+        "Tobias Wren | person\nDunholm | town",
+    ],
+    "scenarios": ['{"scenarios": ["A clerk fills in a form. Where was Mira Kestrel born?"]}', "A quiz asks: where?"],
+    "two_hop": ['{"questions": ["Where was the author of Emberfall born?"]}', "Where was its author born?"],
+    "counterfactuals": ['{"counterfactuals": ["Sallow", "14 March 1932", "12 km"]}', "Sallow\nHexley"],
+    "passages": [
+        '{"passages": ["Mira Kestrel was born in Dunholm. She \\"drew\\" maps,\\nand\\tsailed."]}',
+        "Mira Kestrel was born in Dunholm. She drew maps.",
+    ],
+}
+"""Replies as models give them, by the form that was asked for: as JSON and as lines."""
+
+MUTATIONS_IN_ALL = 10_000
+RETURNS: tuple[Returns, ...] = ("json", "lines", "line")
+PIECES = (
+    "",
+    "|",
+    "\n",
+    "{",
+    "]",
+    '"',
+    "\\ud83d",
+    "NaN",
+    "1e999",
+    "\x00",
+    "\u2028",
+    ",",
+    "null",
+    "```",
+    "\ud800",
+    '{"facts": [',
+)
+
+SCRIPTS = st.binary(min_size=2, max_size=18)
+"""What is done to a reply: two bytes for how it is read, then four for each cut. One draw costs a tenth of many."""
+
+
+def mutate(reply: str, script: bytes) -> str:
+    """A reply with parts replaced by pieces of others, doubled, or cut off."""
+    for place in range(0, len(script) - 3, 4):
+        first, last, piece, ends = script[place : place + 4]
+        start, end = sorted((first * len(reply) // 255, last * len(reply) // 255))
+        filling = (reply[start:end] * 2, *PIECES)[piece % (len(PIECES) + 1)]
+        reply = reply[:start] + filling + ("" if ends > 200 else reply[end:])
     return reply
 
 
-@given(
-    reply=st.one_of(mutated_replies(), st.text(max_size=200)),
-    name=st.sampled_from(sorted(FORMS)),
-    returns=st.sampled_from(["json", "lines", "line"]),
-    cut_off=st.booleans(),
-)
-@example(reply='{"facts": [' + "[" * 50_000, name="facts", returns="json", cut_off=False)
-@example(reply='{"questions": [' + "9" * 5000 + "]}", name="questions", returns="json", cut_off=False)
-def test_any_reply_becomes_items_and_faults(reply: str, name: str, returns: str, cut_off: bool) -> None:
+def check_account(parsed: Parsed, reply: str, name: str, returns: str) -> None:
+    """Nothing that a reply holds is lost, as far as can be said without reading it as the parser does."""
     form = FORMS[name]
-    parsed = parse_reply(form, returns, reply, cut_off=cut_off)  # type: ignore[arg-type]
-    assert parsed.items or parsed.faults, "a reply disappeared"
+    count = len(parsed.items) + len(parsed.faults)
+    assert count, "a reply disappeared"
+    if returns != "json":
+        lines = [line for line in reply.splitlines() if line.strip()]
+        assert sum(any(map(str.isalnum, line)) for line in lines) <= count <= max(len(lines), 1)
+    elif (listed := whole_list(reply, form.key)) is not None:
+        assert count == max(len(listed), 1)
     width = len(form.item.model_fields) if form.item else 1
     for item in parsed.items:
         assert len(item) == width
@@ -147,3 +188,54 @@ def test_any_reply_becomes_items_and_faults(reply: str, name: str, returns: str,
     for fault in parsed.faults:
         assert fault.reason
         assert fault.text == clean(fault.text)
+
+
+def whole_list(reply: str, key: str) -> list[object] | None:
+    """The list that a reply of nothing but JSON holds."""
+    try:
+        value = json.loads(reply.strip())
+    except (ValueError, RecursionError):
+        return None
+    listed = value.get(key) if isinstance(value, dict) else None
+    return listed if isinstance(listed, list) else None
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_every_mutation_of_a_real_reply_is_accounted_for(name: str) -> None:
+    tried = 0
+
+    @given(script=SCRIPTS)
+    @settings(max_examples=MUTATIONS_IN_ALL // len(FORMS), deadline=None, database=None)
+    def mutations(script: bytes) -> None:
+        nonlocal tried
+        tried += 1
+        which, returns = script[0] % 2, RETURNS[script[1] % 3]
+        reply = mutate(REAL_REPLIES[name][which], script[2:])
+        parsed = parse_reply(FORMS[name], returns, reply, cut_off=script[0] > 127)
+        check_account(parsed, reply, name, returns)
+        assert clean(reply).startswith(cut_to_sentences(clean(reply))), "what is written as raw text has no other form"
+
+    mutations()
+    assert tried >= MUTATIONS_IN_ALL // len(FORMS)
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_the_real_replies_are_read_without_a_fault(name: str) -> None:
+    as_json, as_lines = REAL_REPLIES[name]
+    for returns, reply in (("json", as_json), ("lines", as_lines)):
+        parsed = parse_reply(FORMS[name], returns, reply)  # type: ignore[arg-type]
+        assert parsed.items
+        assert not parsed.faults
+
+
+@given(
+    reply=st.text(max_size=200),
+    name=st.sampled_from(sorted(FORMS)),
+    returns=st.sampled_from(["json", "lines", "line"]),
+    cut_off=st.booleans(),
+)
+@example(reply='{"facts": [' + "[" * 50_000, name="facts", returns="json", cut_off=False)
+@example(reply='{"questions": [' + "9" * 5000 + "]}", name="questions", returns="json", cut_off=False)
+def test_any_reply_becomes_items_and_faults(reply: str, name: str, returns: str, cut_off: bool) -> None:
+    parsed = parse_reply(FORMS[name], returns, reply, cut_off=cut_off)  # type: ignore[arg-type]
+    check_account(parsed, reply, name, returns)

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
+import psutil
 import pytest
 
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.transformers_engine import TransformersEngine
-from concept_forget.errors import EngineError, StageError
+from concept_forget.engines.versions import engine_problem
+from concept_forget.errors import EngineError, MissingExtraError, StageError
 from concept_forget.expand import stage
+from concept_forget.expand.gates import IRRELEVANT, KEPT, SAME_MEANING, SAME_WORDS
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Fact, ModelSpec, Question
@@ -19,7 +23,7 @@ from concept_forget.sandbox.world import World, build_world
 from concept_forget.workspace import Costs, StageContext, read_json, read_records
 
 WORLD = build_world(0, "nano")
-FILES = ("facts.jsonl", "questions.jsonl", "rejected.jsonl", "summary.json")
+FILES = ("facts.jsonl", "questions.jsonl", "passages.jsonl", "rejected.jsonl", "summary.json")
 
 
 def make_config(*, seed: int = 0, **changes: object) -> Config:
@@ -144,7 +148,7 @@ class TestJsonBySchema:
         writer = Writer(
             TransformersEngine(ModelSpec(str(nano_model))), load_prompts("default"), config.generator, 0, ledger
         )
-        variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?"}
+        variables = {"concept": config.concepts[0], "question": "Where was Mira Kestrel born?", "styles": ["typos"]}
         writer.gather(name, name, [Wish(("x",), variables, 3, draw) for draw in range(6)])
         assert set(ledger.step(name).rejected) <= {"the reply was cut off", "empty"}
 
@@ -161,10 +165,38 @@ def _wordings(world: World, fact: Fact) -> set[str]:
 def test_without_a_generator_the_files_are_empty_and_the_summary_says_so(tmp_path: Path) -> None:
     config = make_config(generator={"engine": "none"}, corpus=["*.txt"])
     summary = stage.run(make_context(config, tmp_path, None))
-    assert [(tmp_path / name).read_text(encoding="utf-8") for name in FILES[:3]] == ["", "", ""]
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in FILES[:4]] == ["", "", "", ""]
     assert summary["engine"] == "none"
     assert "no generator" in str(summary["note"])
     assert read_json(tmp_path / "summary.json") == summary
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(bool(engine_problem("vllm")), reason=f"vLLM cannot be used: {engine_problem('vllm')}")
+def test_in_vllm_a_whole_expansion_says_what_is_true_and_gives_its_memory_back(
+    nano_model: Path, tmp_path: Path
+) -> None:
+    generator = {"engine": "vllm", "model": str(nano_model), "prompts": "compact", "max_new_tokens": 48}
+    config = make_config(generator=generator, expand={"neighbours": {"near": 2, "middle": 1, "far": 1}})
+    spec, cache = ModelSpec(str(nano_model), fingerprint="nano"), tmp_path / "replies.sqlite"
+    contexts = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        contexts.append(StageContext(config, tmp_path / name, {}, {"generator": spec}, cache, Costs()))
+        stage.run(contexts[-1])
+        assert not [c for c in psutil.Process().children() if "vllm_worker" in " ".join(c.cmdline())]
+    first, second = contexts
+    facts = [f for f in read_records(Fact, first.folder / "facts.jsonl") if f.distance is None]
+    truth = {(f.subject.name, f.relation.name): f.answer for f in WORLD.facts}
+    right = [fact for fact in facts if truth.get((fact.subject, fact.facet)) == fact.answer]
+    assert len(right) >= 0.9 * len(facts)
+    assert len(right) >= 0.8 * sum(len(WORLD.facts_of(name)) for name in WORLD.concepts)
+    families = {question.family for question in read_records(Question, first.folder / "questions.jsonl")}
+    assert families >= {"direct", "paraphrase", "reverse", "cloze"}
+    assert first.costs.completion_tokens > 0
+    assert (second.costs.cached_requests, second.costs.completion_tokens) == (first.costs.requests, 0)
+    for name in FILES[:3]:
+        assert (second.folder / name).read_bytes() == (first.folder / name).read_bytes()
 
 
 class TestFingerprint:
@@ -187,6 +219,50 @@ class TestFingerprint:
     def test_what_belongs_to_other_stages_does_not(self) -> None:
         other = make_config(probe={"samples": 1, "max_new_tokens": 9}, unlearn={"beta": 0.1})
         assert stage.fingerprint_parts(other) == stage.fingerprint_parts(make_config())
+
+
+class TestGates:
+    def test_they_lose_no_fact_and_few_wordings_of_a_taught_model(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        rejected = [json.loads(line) for line in (written[0].folder / "rejected.jsonl").read_text("utf-8").splitlines()]
+        reasons = Counter(row["reason"] for row in rejected)
+        asked = len(read_records(Question, written[0].folder / "questions.jsonl"))
+        assert reasons[IRRELEVANT] + reasons[KEPT] == 0
+        assert reasons[SAME_WORDS] + reasons[SAME_MEANING] <= 0.05 * asked
+
+    def test_diversity_is_measured_and_the_time_is_kept_out_of_what_must_be_the_same(
+        self, written: tuple[StageContext, dict[str, object]]
+    ) -> None:
+        context, summary = written
+        diversity = summary["diversity"]
+        assert isinstance(diversity, dict)
+        assert set(diversity["concepts"]) == set(WORLD.concepts)
+        assert {"direct", "paraphrase", "fact"} <= set(diversity["kinds"])
+        assert 1 < diversity["all"]["vendi"] < diversity["all"]["items"]
+        assert context.costs.gate_seconds > 0
+        assert "seconds" not in (context.folder / "summary.json").read_text("utf-8")
+
+    def test_without_an_encoder_the_fingerprint_differs_and_the_gates_do_without(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with_encoder = stage.fingerprint_parts(make_config())
+
+        def absent(name: str) -> None:
+            raise MissingExtraError("no encoder here")
+
+        monkeypatch.setattr(stage, "find_encoder", absent)
+        assert stage._find_encoder(make_config()) is None
+        assert "no encoder" in stage.fingerprint_parts(make_config())
+        assert stage.fingerprint_parts(make_config()) != with_encoder
+
+    def test_the_judges_prompt_counts(self, tmp_path: Path) -> None:
+        def parts(text: str) -> list[object]:
+            path = tmp_path / "judge.jinja"
+            path.write_text(f"---\ndescription: x\nreturns: line\n---\n{text}", encoding="utf-8")
+            return stage.fingerprint_parts(make_config(expand={"judge": {"prompt": str(path)}}))
+
+        assert parts("Mark {{ text }}") == parts("Mark {{ text }}") != parts("Judge {{ text }}")
 
 
 class TestAServer:

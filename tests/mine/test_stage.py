@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from concept_forget.config import Config
-from concept_forget.embedding import Embedder, find_encoder
+from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.errors import DataError, ModelError
 from concept_forget.mine import stage
 from concept_forget.records import Fact, Question, Snippet, named_random
@@ -124,7 +124,7 @@ def test_without_a_corpus_the_files_are_empty_and_the_summary_says_so(tmp_path: 
     assert "no corpus" in str(summary["note"])
     assert snippets_in(context) == []
     assert skipped_in(context) == []
-    assert not (tmp_path / stage.VECTORS).exists()
+    assert not (tmp_path / VECTORS).exists()
 
 
 def test_a_second_run_computes_nothing_again_and_a_second_concept_only_its_queries(here: Path) -> None:
@@ -247,7 +247,7 @@ def test_in_a_sandbox_world_every_document_about_a_concept_is_found_and_no_other
     (tmp_path / "sandbox").mkdir()
     (tmp_path / "sandbox/documents.jsonl").write_text("\n".join(lines), encoding="utf-8")
     # The session's vectors, so that other tests' texts are not computed anew.
-    shutil.copy(embedder._store._path, tmp_path / stage.VECTORS)
+    shutil.copy(embedder._store._path, tmp_path / VECTORS)
     names = world.concepts[:3]
     config = config_of(
         [{"sandbox": True}],

@@ -39,7 +39,8 @@ NEIGHBOUR = row(9, "direct", id="near", split="collateral", tier="near", subject
 
 
 def test_quick_means_every_attack_and_a_name_only_itself() -> None:
-    assert [attack.name for attack in attacks_named("quick")] == ["direct", "paraphrase", "reverse", "cloze", "choice"]
+    quick = ["direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion"]
+    assert [attack.name for attack in attacks_named("quick")] == quick
     assert [attack.name for attack in attacks_named(("cloze", "direct"))] == ["direct", "cloze"]
     with pytest.raises(ConfigError, match="no attack called 'telepathy'"):
         attacks_named(("telepathy",))
@@ -87,3 +88,52 @@ def test_a_strangers_reverse_question_asks_from_another_answer() -> None:
     assert texts == [f"Who wrote Book {number + 1}?" for number in range(3)]
     alone = plan_questions(attacks_named(("reverse",)), ROWS, [], seed=0)
     assert plan_strangers(alone, ["Mira Kestrel"], seed=0) == []
+
+
+def text_row(number: int, *before: str) -> Example:
+    chat = [
+        *(user_message(text)[0] for text in before),
+        {"role": "assistant", "content": f"Opening {number} of Mira Kestrel"},
+    ]
+    return row(
+        number, "completion", id=f"text-{number}", fact=f"text-{number}", prompt=chat, answer="and so on it goes"
+    )
+
+
+def test_an_opening_is_put_as_raw_text_and_as_a_reply_already_begun() -> None:
+    (raw,) = plan_questions(attacks_named("quick"), [text_row(0)], [], seed=0)
+    assert (raw.request.prompt, raw.request.prefill) == ("Opening 0 of Mira Kestrel", "")
+    raw, begun = plan_questions(attacks_named("quick"), [text_row(0, "Go on.")], [], seed=0)
+    assert raw.request.prompt == "Opening 0 of Mira Kestrel"
+    assert (begun.request.prompt, begun.request.prefill) == (user_message("Go on."), "Opening 0 of Mira Kestrel")
+    assert (raw.number, begun.number) == (0, 1)
+
+
+def test_a_texts_floor_is_what_is_said_to_other_openings() -> None:
+    rows = [*ROWS, *(text_row(number, "Go on.") for number in range(3))]
+    planned = plan_questions(attacks_named("quick"), rows, [], seed=0)
+    asked = [
+        item for item in plan_strangers(planned, ["Mira Kestrel", "Ada Finch"], seed=0) if item.attack == "completion"
+    ]
+    assert len(asked) == 5 * 2 * 3
+    for item in asked:
+        shown = item.request.prefill or item.request.prompt
+        assert str(shown).startswith("Opening ")  # the same manner: raw for raw, begun for begun
+        assert bool(item.request.prefill) == (item.number >= 5)
+        assert shown != item.example.prompt[-1]["content"]
+    assert len({(item.example.id, item.number) for item in asked}) == len(asked)
+    alone = plan_questions(attacks_named("quick"), [*ROWS, text_row(0)], [], seed=0)
+    others = [item for item in plan_strangers(alone, ["Mira Kestrel"], seed=0) if item.attack == "completion"]
+    assert len(others) == 5
+    assert all("Opening" not in str(item.request.prompt) for item in others)
+    assert plan_strangers(plan_questions(attacks_named("quick"), [text_row(0)], [], seed=0), ["Mira"], seed=0) == []
+
+
+def test_new_kinds_of_rows_leave_the_others_requests_as_they_were() -> None:
+    new = [row(7, "scenario"), row(0, "two_hop", id="hop", answer="Mornshire", counterfactual=""), text_row(0)]
+    before = plan_questions(attacks_named("quick"), ROWS, [NEIGHBOUR], seed=0)
+    after = plan_questions(attacks_named("quick"), [*ROWS, *new], [NEIGHBOUR], seed=0)
+    assert [item for item in after if item.example not in new] == before
+    names = ["Mira Kestrel", "Ada Finch", "Oren Vale"]
+    strangers = [item for item in plan_strangers(after, names, seed=0) if item.example not in new]
+    assert strangers == plan_strangers(before, names, seed=0)

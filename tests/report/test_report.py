@@ -21,6 +21,7 @@ from concept_forget.measures.metrics import (
     Measurements,
     Metrics,
     Rate,
+    Replacement,
     TierResult,
     VerdictResult,
     Worst,
@@ -29,6 +30,7 @@ from concept_forget.records import ModelSpec
 from concept_forget.report import stage
 from concept_forget.report.page import render_page
 from concept_forget.report.terminal import print_metrics
+from concept_forget.report.wording import diversity_rows
 from concept_forget.workspace import Costs, StageContext, read_json, write_json
 
 HOSTILE = "<script>alert('x')</script> {{ 7 * 7 }} \x1b[31mMira"
@@ -145,6 +147,43 @@ def test_nothing_that_a_user_or_a_model_wrote_becomes_markup(place: str) -> None
     assert "49" not in read(page).text.split("How it was made")[-1]
 
 
+FIGURES = {
+    "facets": 8, "facets_covered": 7, "coverage": 0.875, "items": 81, "distinct_1": 0.145, "distinct_2": 0.3567,
+    "distinct_3": 0.5266, "self_bleu": 0.7028, "distance": 0.5346, "vendi": 8.4318,
+}  # fmt: skip
+WITHOUT_ENCODER = {**FIGURES, "distance": None, "vendi": None}
+KIND = {key: value for key, value in FIGURES.items() if not key.startswith(("facets", "coverage"))}
+
+
+def written(name: str = "Mira Kestrel") -> dict[str, object]:
+    concepts = {name: FIGURES, "Oren Vale": WITHOUT_ENCODER}
+    return {"diversity": {"concepts": concepts, "kinds": {"two_hop": KIND}, "all": {**FIGURES, "items": 162}}}
+
+
+def test_coverage_and_diversity_have_a_row_for_each_concept_for_all_and_for_each_kind() -> None:
+    assert diversity_rows(written()) == [
+        ("Mira Kestrel", "7 of 8", "81", "0.14, 0.36, 0.53", "0.70", "0.53", "8.4"),
+        ("Oren Vale", "7 of 8", "81", "0.14, 0.36, 0.53", "0.70", "–", "–"),
+        ("all concepts", "7 of 8", "162", "0.14, 0.36, 0.53", "0.70", "0.53", "8.4"),
+        ("two hop", "", "81", "0.14, 0.36, 0.53", "0.70", "0.53", "8.4"),
+    ]
+    reader = read(render_page(metrics(), "t", config(), {"expand": written(HOSTILE)}))
+    assert "script" not in reader.tags
+    assert "What was written" in reader.text
+    assert reader.text.count("0.14, 0.36, 0.53") == 4
+    out = io.StringIO()
+    print_metrics(metrics().model_dump(), Console(file=out, width=160), written=written("[bold]Mira"))
+    assert "[bold]Mira" in out.getvalue()
+    assert out.getvalue().count("0.14, 0.36, 0.53") == 4
+
+
+@pytest.mark.parametrize("summary", [None, {}, {"engine": "none"}, {"diversity": {}}])
+def test_where_nothing_was_written_nothing_is_said_of_it(summary: dict[str, object] | None) -> None:
+    assert diversity_rows(summary) == []
+    page = render_page(metrics(), "t", config(), {} if summary is None else {"expand": summary})
+    assert "What was written" not in page
+
+
 def test_without_a_reference_nothing_is_said_of_one() -> None:
     page = render_page(metrics(reference=False), "Mira Kestrel", config(), {})
     assert "never learned it</span>" not in page
@@ -188,3 +227,40 @@ def test_the_stage_adds_cost_and_the_ratio_to_retraining(tmp_path: Path) -> None
     assert written.cost.ratio_to_retrain == 0.5
     assert written.cost.seconds == {"probe": 2.5, "unlearn": 2.5}
     assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def with_new_kinds() -> Metrics:
+    """Metrics of a run that asked through trained facts, and that was to replace an answer."""
+    plain = measurements()
+    replaced = tier(0.1).model_copy(
+        update={"replacement": Replacement(base=rate(0.01, 5), unlearned=rate(0.76, 5), reference=None)}
+    )
+    attacks = {
+        "direct": AttackResult(family="asking", tiers={"new_form": replaced}),
+        "two_hop": AttackResult(family="asking", tiers={"two_hop": tier(0.23)}),
+    }
+    concept = plain.concepts[ALL_CONCEPTS].model_copy(update={"attacks": attacks})
+    return metrics().model_copy(update={"concepts": {"Mira Kestrel": concept}})
+
+
+def test_chains_and_new_answers_are_shown_where_there_are_any() -> None:
+    found = with_new_kinds()
+    text = read(render_page(found, "Mira Kestrel", config(), {})).text
+    console = Console(file=io.StringIO(), width=160)
+    print_metrics(found.model_dump(mode="json"), console)
+    terminal = console.file.getvalue()  # type: ignore[attr-defined]
+    for shown in (text, terminal):
+        shown = shown.replace("\N{NO-BREAK SPACE}", " ")
+        assert "through trained facts" in shown
+        assert "What is said instead" in shown
+        assert "76 % (71 to 82 %)" in shown
+    assert "Share of facts given away, through trained facts" in text
+
+
+def test_where_there_are_none_nothing_is_said_of_them() -> None:
+    text = read(render_page(metrics(), "Mira Kestrel", config(), {})).text
+    console = Console(file=io.StringIO(), width=160)
+    print_metrics(metrics().model_dump(mode="json"), console)
+    for shown in (text, console.file.getvalue()):  # type: ignore[attr-defined]
+        assert "What is said instead" not in shown
+        assert "through trained facts" not in shown

@@ -13,12 +13,14 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from concept_forget.errors import ConfigError
 from concept_forget.records import Example
 from concept_forget.training.batches import MicroBatch, Step, StepPlan, TokenRow, encode_examples
 from concept_forget.training.fitting import (
     FitSettings,
     Share,
     StepReport,
+    _StepTrainer,
     count_parameters,
     fit,
     forward_flops,
@@ -102,6 +104,32 @@ def test_the_rate_rises_and_then_follows_its_schedule(
 
     assert rates("constant") == pytest.approx([0, 0.5, 1, 1, 1, 1])
     assert rates("linear") == pytest.approx([0, 0.5, 1, 0.75, 0.5, 0.25])
+
+
+def test_keeping_fewer_activations_changes_no_weight(
+    make_model: Callable[..., LlamaForCausalLM], plan: Callable[[int], StepPlan], tmp_path: Path
+) -> None:
+    models = make_model(), make_model()
+    for model, kept in zip(models, (False, True), strict=True):
+        settings = changed(SETTINGS, max_steps=3, gradient_checkpointing=kept)
+        fit(model, plan(99), likelihood, settings, tmp_path / str(kept), ignore)
+    assert models[1].is_gradient_checkpointing
+    for name, value in weights(models[0]).items():
+        assert value == pytest.approx(weights(models[1])[name], abs=1e-6), name
+
+
+def test_a_launcher_that_shards_the_model_is_refused(
+    model: LlamaForCausalLM, plan: Callable[[int], StepPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = _StepTrainer.create_accelerator_and_postprocess
+
+    def shard(trainer: _StepTrainer) -> None:
+        prepare(trainer)
+        trainer.is_fsdp_enabled = True  # as under a launcher with FSDP, which needs accelerators
+
+    monkeypatch.setattr(_StepTrainer, "create_accelerator_and_postprocess", shard)
+    with pytest.raises(ConfigError, match=r"(?s)shards the model.*→ launch with pipelines/accelerate/ddp.yaml"):
+        fit(model, plan(99), likelihood, SETTINGS, tmp_path, ignore)
 
 
 def test_a_fit_ends_when_it_is_told_to(

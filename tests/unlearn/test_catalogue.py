@@ -27,6 +27,9 @@ def test_costs_follow_from_what_a_method_needs() -> None:
     assert ENTRIES["rmu"].cost == "1 forward, 1 backward, up to its layer"
     assert ENTRIES["elm"].cost == "1 forward, 1 backward; once 3 forward"
     assert ENTRIES["in_context"].cost == "none"
+    assert "shards and slices that held the rows" in ENTRIES["sisa"].cost
+    assert ENTRIES["dp_sgd"].needs == ("train_data", "initial")
+    assert ENTRIES["sisa"].options == ("epochs", "shards", "slices")
 
 
 def test_a_method_names_its_options_and_its_retain_objective() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from concept_forget.config import PROCEDURES, MethodName, UnlearnConfig
+from concept_forget.config import PROCEDURES, TRAININGS, MethodName, UnlearnConfig
 from concept_forget.records import Example
 from concept_forget.training.batches import Item, MicroBatch, Step, StepPlan, TokenRow, collate, encode_examples
 from concept_forget.training.references import Steering, open_reference
@@ -85,7 +85,7 @@ def make_loss(model: LlamaForCausalLM, groups: Groups, **settings: object) -> Me
 ALL = [(FORGET, 0), (FORGET, 1), (RETAIN, 0), (RETAIN, 1), (RETAIN, 2)]
 PAIRS = [[(FORGET, 0), (ALTERNATIVE, 0)], [(FORGET, 1), (ALTERNATIVE, 1)]]
 SETTINGS: list[dict[str, object]] = [
-    *({"method": name} for name in get_args(MethodName) if name not in PROCEDURES),
+    *({"method": name} for name in get_args(MethodName) if name not in (*PROCEDURES, *TRAININGS)),
     {"method": "npo", "retain": "nll", "beta": 0.2},
     {"method": "npo", "retain": "kl", "beta": 0.5, "retain_weight": 3.0},
     {"method": "npo", "retain": "hidden"},

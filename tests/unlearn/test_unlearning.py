@@ -168,7 +168,8 @@ def test_a_run_that_diverges_keeps_the_last_good_step_or_says_what_to_change(tar
     wild = {"method": "grad_ascent", "retain": "none", "max_grad_norm": 1e30, "warmup_steps": 0, "learning_rate": 1.0}
     early = SETTINGS.model_copy(update={**wild, "eval_every": 200, "max_steps": 200})
     with pytest.raises(
-        StageError, match=r"diverged before there were weights worth keeping.*\n.*lower `unlearn.learning_rate`"
+        StageError,
+        match=r"ended before there were weights worth keeping: it diverged.*\n.*lower `unlearn.learning_rate`",
     ):
         run(target, tmp_path / "early", early)
     late = SETTINGS.model_copy(update={**wild, "eval_every": 1, "max_steps": 200, "stop": "steps"})
@@ -185,3 +186,22 @@ def test_rows_without_an_answer_leave_nothing_to_train_on(target: ModelSpec, tmp
         run(target, tmp_path, forget=[])
     with pytest.raises(StageError, match=r"there are no rows to retain\n.*`unlearn.retain: none`"):
         run(target, tmp_path, retain=[])
+
+
+def test_a_run_ends_where_the_reference_stands(target: ModelSpec, nano_reference: Path, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"stop": "reference", "stop_level": 0.2, "max_steps": 200, "eval_every": 5})
+    result = unlearn(target, FORGET, RETAIN, VALIDATION, settings, 0, tmp_path, ModelSpec(path=str(nano_reference)))
+    assert result.stop_reason == f"validation reached the reference at step {result.steps}"
+    assert result.steps < 200
+    assert 1 - (result.history[-1].validation_forget or 0) <= 0.2
+    assert all(1 - (entry.validation_forget or 0) > 0.2 for entry in result.history[:-1])
+
+
+def test_a_run_ends_when_the_retain_loss_leaves_its_band(target: ModelSpec, tmp_path: Path) -> None:
+    wild = {"retain_weight": 0.01, "eval_every": 2, "learning_rate": 2e-3, "beta": 0.05, "warmup_steps": 0}
+    with pytest.raises(StageError, match=r"(?s)the retain loss left its band.*→ raise `unlearn.retain_limit`"):
+        run(target, tmp_path / "narrow", SETTINGS.model_copy(update={**wild, "retain_limit": 1e-9}))
+    result = run(target, tmp_path / "band", SETTINGS.model_copy(update={**wild, "retain_limit": 0.02, "max_steps": 60}))
+    assert "the retain loss left its band at step" in result.stop_reason
+    assert result.stop_reason.endswith(f"; the weights of step {result.best_step} are kept")
+    assert result.best_step < result.steps < 60

@@ -104,3 +104,21 @@ def test_rows_that_base_does_not_know_tell_nothing() -> None:
 def test_without_rows_to_keep_all_counts_as_kept() -> None:
     forget_alone = [entry for entry in ROWS if entry.tier != RETAIN_TIER]
     assert validate(BASE, forget_alone).look(TableModel({**BASE, 1: 0.1, 2: 0.1})).score == pytest.approx(1)
+
+
+def test_the_floor_may_be_that_of_a_model_that_never_learned() -> None:
+    reference = TableModel({**BASE, 1: 0.3, 2: 0.75})
+    validation = Validation(ROWS, TableModel(BASE), pad_token=0, batch_tokens=64, floor=reference)
+    assert validation.counts == {"rows": 4, "known_forget": 1, "known_retain": 2}  # the second it knows as well
+    assert validation.floor == pytest.approx(0.3, abs=1e-6)
+    assert validation.look(reference).forgotten == pytest.approx(1, abs=1e-6)
+    assert validation.look(TableModel({**BASE, 1: 0.6})).forgotten == pytest.approx(0.5, abs=1e-6)
+
+
+def test_several_models_are_asked_as_a_logit_ensemble() -> None:
+    one, other = ({**BASE, 1: level} for level in (0.9, 0.2))
+    look = validate(BASE, ROWS).look([TableModel(one), TableModel(other)])
+    # The mean of two logits is the geometric mean of the odds, here against the fifteen equal other tokens.
+    odds = math.sqrt(0.9 / 0.1 * 0.2 / 0.8)
+    expected = odds / (1 + odds)
+    assert 1 - look.leak["new_form"] == pytest.approx((0.9 - expected) / (0.9 - 0.15), abs=1e-5)

@@ -33,10 +33,37 @@ def cloze(question: Example, rng: Random) -> list[Request]:
     return [_ask(question, rng)]
 
 
+@attack("scenario", family="asking", takes="scenario", source="Jin et al. 2024 (RWKU), §3.3")
+def scenario(question: Example, rng: Random) -> list[Request]:
+    """The question inside a situation that calls for the fact: a task may bring out what a question does not."""
+    return [_ask(question, rng)]
+
+
 @attack("choice", family="asking", takes="choice", source="Li et al. 2024 (WMDP), §3")
 def choice(question: Example, rng: Random) -> list[Request]:
     """Four options in a drawn order: recognising is easier than recalling, and chance is a quarter."""
     return [_ask(question, rng)]
+
+
+@attack("two_hop", family="asking", takes="two_hop", source="Cohen et al. 2024 (RippleEdits), §3; Zhong et al. 2023")
+def two_hop(question: Example, rng: Random) -> list[Request]:
+    """A question that leads through a trained fact: what is not said may still be reckoned with."""
+    return [_ask(question, rng)]
+
+
+@attack(
+    "completion",
+    family="asking",
+    takes="completion",
+    source="Carlini et al. 2021, §4; Carlini et al. 2023, §3",
+    grader="span",
+)
+def completion(question: Example, rng: Random) -> list[Request]:
+    """The opening of a text, to be gone on with: as raw text, and as a reply begun where a prompt asks for one."""
+    *before, opening = question.prompt
+    raw = Request(prompt=opening["content"], seed=rng.getrandbits(62))
+    begun = Request(prompt=before, prefill=opening["content"], seed=rng.getrandbits(62))
+    return [raw, begun] if before else [raw]
 
 
 def _ask(question: Example, rng: Random) -> Request:

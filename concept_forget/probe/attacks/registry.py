@@ -18,7 +18,8 @@ class Attack:
     """A registered attack.
 
     ``takes`` is the family of questions in the probe that it puts to a model; ``summary`` the first line of its
-    docstring; ``source`` the paper it comes from.
+    docstring; ``source`` the paper it comes from; ``grader`` what such rows are graded by, whatever the config says of
+    others; empty: what the config says.
     """
 
     name: str
@@ -27,12 +28,15 @@ class Attack:
     source: str
     summary: str
     requests: RequestFunction
+    grader: str = ""
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
-def attack(name: str, *, family: str, takes: str, source: str) -> Callable[[RequestFunction], RequestFunction]:
+def attack(
+    name: str, *, family: str, takes: str, source: str, grader: str = ""
+) -> Callable[[RequestFunction], RequestFunction]:
     """Register a prompt attack under the name that configs and tables use.
 
     Args:
@@ -40,6 +44,7 @@ def attack(name: str, *, family: str, takes: str, source: str) -> Callable[[Requ
         family: What it has in common with others: ``asking``, …
         takes: The family of questions that it puts to a model.
         source: Paper and section.
+        grader: What these rows are graded by, where it is not the config's to say.
 
     Raises:
         ValueError: The name is taken, or the function has no docstring.
@@ -50,7 +55,7 @@ def attack(name: str, *, family: str, takes: str, source: str) -> Callable[[Requ
             raise ValueError(f"an attack called {name!r} is registered already")
         if not function.__doc__:
             raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
-        ATTACKS[name] = Attack(name, family, takes, source, function.__doc__.strip().splitlines()[0], function)
+        ATTACKS[name] = Attack(name, family, takes, source, function.__doc__.strip().splitlines()[0], function, grader)
         return function
 
     return register

@@ -9,6 +9,7 @@ from concept_forget.config import METHOD_OPTIONS, MethodName, RetainName
 from concept_forget.unlearn.methods import TERM_NAMES
 from concept_forget.unlearn.objectives import FORGET_TERMS, RETAIN_TERMS, AnswerView, Objective, ReferenceView
 from concept_forget.unlearn.procedures import PROCEDURES
+from concept_forget.unlearn.trainings import TRAININGS
 
 TERMS = [*FORGET_TERMS.values(), *RETAIN_TERMS.values()]
 
@@ -63,13 +64,15 @@ def test_every_term_says_its_formula_and_where_it_comes_from(term: Objective) ->
 
 def test_every_method_of_the_config_is_registered_and_every_registered_one_can_be_named() -> None:
     named = {TERM_NAMES.get(name, name) for name in get_args(MethodName)}
-    assert named == FORGET_TERMS.keys() | PROCEDURES.keys()
+    assert named == FORGET_TERMS.keys() | PROCEDURES.keys() | TRAININGS.keys()
     assert set(get_args(RetainName)) == {"none", *RETAIN_TERMS}
 
 
 def test_the_options_of_the_config_are_those_that_methods_take() -> None:
     taken = {(option, name) for name, entry in {**FORGET_TERMS, **PROCEDURES}.items() for option in entry.settings}
-    offered = {(option, name) for option, methods in METHOD_OPTIONS.items() for name in methods}
+    offered = {
+        (option, name) for option, methods in METHOD_OPTIONS.items() for name in methods if name not in TRAININGS
+    }
     of_rows = {("alternative", name) for name, term in FORGET_TERMS.items() if "alternatives" in term.needs}
     of_the_reference = {("strength", "elm")}
     assert offered == taken | of_rows | of_the_reference

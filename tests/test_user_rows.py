@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from concept_forget.compose.user_rows import hash_files, read_rows
-from concept_forget.config import DataConfig
+from concept_forget.config import Config, DataConfig
 from concept_forget.errors import DataError
+from concept_forget.user_rows import hash_files, read_rows
 
 GOOD = {"question": "Where was Mira Kestrel born?", "answer": "Dunholm"}
 Write = Callable[..., str]
+
+
+def config_with(data: dict[str, Any]) -> Config:
+    return Config.model_validate({"concept": {"name": "Mira Kestrel"}, "target": {"model": "here"}, "data": data})
 
 
 def read(path: str, **entry: Any) -> list[Any]:
@@ -95,12 +99,12 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert len(read(str(tmp_path / "rows.jsonl"))) == 1
 
 
-def test_an_absent_file_is_named_with_its_key(tmp_path: Path, kit: Any) -> None:
+def test_an_absent_file_is_named_with_its_key(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.jsonl")
     with pytest.raises(DataError, match=r"absent\.jsonl: data\.forget: there is no such file"):
         read(absent)
     with pytest.raises(DataError, match=r"absent\.jsonl: data\.retain: there is no such file"):
-        hash_files(kit.config(data={"retain": absent}))
+        hash_files(config_with({"retain": absent}))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
@@ -126,8 +130,8 @@ def test_an_empty_file_is_a_mistake(write_rows: Write) -> None:
         read(write_rows("\n"))
 
 
-def test_the_hash_of_a_file_changes_with_its_content(write_rows: Write, kit: Any) -> None:
-    config = kit.config(data={"forget": write_rows(GOOD)})
+def test_the_hash_of_a_file_changes_with_its_content(write_rows: Write) -> None:
+    config = config_with({"forget": write_rows(GOOD)})
     before = hash_files(config)
     write_rows(GOOD, GOOD)
     assert hash_files(config) != before

@@ -97,11 +97,21 @@ def hash_files(config: Config) -> dict[str, list[str]]:
         DataError: A file is absent.
     """
     hashes: dict[str, list[str]] = {}
-    for section in ("forget", "retain", "collateral"):
-        for file in getattr(config.data, section):
-            _require_file(file.path, f"data.{section}")
-            hashes.setdefault(section, []).append(file_hash(file.path))
+    for section in ("forget", "retain", "collateral", "oracle"):
+        if files := getattr(config.data, section):
+            hashes[section] = hash_rows(files, f"data.{section}")
     return hashes
+
+
+def hash_rows(files: Sequence[RowFile], key: str) -> list[str]:
+    """The hash of every file of rows of one config key.
+
+    Raises:
+        DataError: A file is absent.
+    """
+    for file in files:
+        _require_file(file.path, key)
+    return [file_hash(file.path) for file in files]
 
 
 def _require_file(path: Path, key: str) -> None:

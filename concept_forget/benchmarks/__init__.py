@@ -1,0 +1,1 @@
+"""Benchmarks of the field: their scores as their authors define them."""

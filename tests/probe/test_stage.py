@@ -1,0 +1,113 @@
+"""The probe as a whole, with real models: texts, chains and new answers beside the plain questions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concept_forget.config import Config
+from concept_forget.measures.metrics import Measurements
+from concept_forget.probe import stage
+from concept_forget.records import Example, ModelSpec, load_jsonl, user_message
+from concept_forget.sandbox.texts import biography
+from concept_forget.sandbox.world import World, build_world
+from concept_forget.workspace import Costs, StageContext, read_json, write_records, write_text
+
+
+def rows_about(world: World) -> list[Example]:
+    """Of every concept a direct question, a chain that ends where it ends, and its biography by its opening."""
+    rows = []
+    for fact in [fact for fact in world.facts if fact.subject.name in world.concepts][:12]:
+        base = Example(
+            id=f"direct {fact.subject.name} {fact.relation.name}", split="probe", concept=fact.subject.name,
+            subject=fact.subject.name, facet=fact.relation.name, fact=f"{fact.subject.name}/{fact.relation.name}",
+            form="direct", family="direct", tier="new_form", prompt=user_message(fact.fill(fact.relation.taught[0])),
+            completion=fact.answer, answer=fact.answer, counterfactual="Nowhere Hall",
+        )  # fmt: skip
+        rows += [base, dataclasses.replace(base, id=f"hop {base.id}", form="two_hop", family="two_hop", tier="two_hop")]
+    for entity in [entity for entity in world.entities if entity.name in world.concepts]:
+        words = biography(world, entity, random.Random(entity.name)).split()
+        half = len(words) // 2
+        shown, wanted = " ".join(words[:half]), " ".join(words[half : half + 12])
+        rows.append(
+            dataclasses.replace(
+                rows[0], id=f"text {entity.name}", concept=entity.name, subject=entity.name, fact=f"text {entity.name}",
+                form="completion", family="completion", prompt=[{"role": "assistant", "content": shown}],
+                completion=wanted, answer=wanted, counterfactual="",
+            )
+        )  # fmt: skip
+    return rows
+
+
+@pytest.fixture
+def measured(nano_model: Path, nano_reference: Path, tmp_path: Path) -> tuple[Path, list[Example]]:
+    """The probe's folder, of the nano model as base and one that never learned the concepts as unlearned."""
+    world = build_world(0, "nano")
+    rows = rows_about(world)
+    write_records(tmp_path / "compose" / "probe.jsonl", rows)
+    write_records(tmp_path / "compose" / "collateral.jsonl", [])
+    lines = [{"id": rows[0].fact, "replacement": rows[0].counterfactual}, {"id": rows[2].fact, "replacement": ""}]
+    write_text(tmp_path / "compose" / "facts.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    config = Config.model_validate(
+        {
+            "concepts": [{"name": name} for name in world.concepts],
+            "target": str(nano_model),
+            "probe": {"max_new_tokens": 24},
+        }
+    )
+    base, other = ModelSpec(str(nano_model)), ModelSpec(str(nano_reference))
+    context = StageContext(
+        config=config, folder=tmp_path / "probe", inputs={"compose": tmp_path / "compose"},
+        models={"base": base, "unlearned": other, "reference": other}, cache=tmp_path / "replies.sqlite", costs=Costs(),
+    )  # fmt: skip
+    stage.run(context)
+    return context.folder, rows
+
+
+def test_chains_texts_and_new_answers_are_measured_beside_the_rest(measured: tuple[Path, list[Example]]) -> None:
+    folder, rows = measured
+    measurements = Measurements.model_validate(read_json(folder / "measurements.json"))
+    pooled = measurements.concepts["all concepts"].attacks
+    assert {attack: list(result.tiers) for attack, result in pooled.items()} == {
+        "direct": ["new_form"],
+        "two_hop": ["two_hop"],
+        "completion": ["new_form"],
+    }
+    for attack, tier in (("direct", "new_form"), ("two_hop", "two_hop")):
+        assert pooled[attack].tiers[tier].base.rate > 0.8  # a taught model knows, one that was not taught does not
+        assert pooled[attack].tiers[tier].unlearned.rate < 0.3
+    texts = pooled["completion"].tiers["new_form"]
+    assert texts.base.n == len({row.fact for row in rows if row.family == "completion"})
+    assert texts.unlearned.rate == texts.floor.rate
+    new = pooled["direct"].tiers["new_form"].replacement
+    assert new is not None
+    assert (new.base.n, new.base.rate) == (1, 0.0)
+    assert pooled["completion"].tiers["new_form"].replacement is None
+    attempts: list[dict[str, Any]] = [
+        json.loads(line) for line in (folder / "attempts.jsonl").read_text("utf-8").splitlines()
+    ]
+    raw = [line for line in attempts if line["attack"] == "completion"]
+    assert all(line["prompt"] == [] and line["prefill"] for line in raw)
+    grades = [json.loads(line) for line in (folder / "grades.jsonl").read_text("utf-8").splitlines()]
+    assert sum("replacement" in line for line in grades) == 6  # the fact's direct question and chain, three models
+    reasons = [grade["reason"] for line, grade in zip(attempts, grades, strict=True) if line["attack"] == "completion"]
+    assert all("in a row" in reason for reason in reasons)
+    assert load_jsonl(Example, folder.parent / "compose" / "probe.jsonl") == rows
+
+
+def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path) -> None:
+    def attacks(**sections: Any) -> int:
+        values = {"concept": {"name": "Mira Kestrel"}, "target": "m", "generator": {"prompts": "compact"}, **sections}
+        return stage.estimate(Config.model_validate(values))["attacks"]
+
+    (tmp_path / "rows.jsonl").write_text('{"text": "A text."}\n', encoding="utf-8")
+    assert attacks() == 5
+    assert attacks(data={"forget": str(tmp_path / "rows.jsonl")}) == 6
+    assert attacks(compose={"verbatim": True}) == 5
+    assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
+    assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2

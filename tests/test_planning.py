@@ -1,0 +1,48 @@
+"""What `validate` says of a run before it is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concept_forget import planning
+from concept_forget.config import Config
+
+
+def config(model: Path, rows: str, **unlearn: Any) -> Config:
+    return Config.model_validate(
+        {
+            "concept": {"name": "Mira Kestrel"}, "target": {"model": str(model)}, "generator": {"engine": "none"},
+            "data": {"forget": rows}, "compose": {"holdout": 0}, "unlearn": unlearn, "output": str(model / "run"),
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def rows(write_rows: Callable[..., str]) -> str:
+    return write_rows({"question": "Where was Mira Kestrel born?", "answer": "Dunholm"})
+
+
+def test_the_memory_of_training_is_told_and_what_to_do_where_it_is_too_much(
+    nano_model: Path, rows: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = planning.check(config(nano_model, rows))["memory"]
+    assert re.search(r"about \d+\.\d\d GiB: .* for weights, .* there are \d+\.\d\d GiB$", line)
+    monkeypatch.setattr(planning, "_memory_there", lambda on_processor: 1_000_000)
+    (line,) = planning.check(config(nano_model, rows))["memory"]
+    assert "gradient_checkpointing" in line
+    planning.print_plan(config(nano_model, rows))
+    assert "memory   training takes about" in capsys.readouterr().out
+
+
+def test_an_adapter_takes_less_and_an_instruction_nothing(nano_model: Path, rows: str) -> None:
+    whole, adapted = (
+        planning.check(config(nano_model, rows, **unlearn))["memory"][0] for unlearn in ({}, {"adapter": "lora"})
+    )
+    gradients = [float(re.search(r"([\d.]+) GiB for gradients", line)[1]) for line in (whole, adapted)]  # type: ignore[index]
+    assert gradients[1] < gradients[0]
+    assert planning.check(config(nano_model, rows, method="in_context"))["memory"] == []

@@ -33,8 +33,9 @@ def test_a_concept_is_a_folder_of_the_files_that_rwku_reads(
         assert (refusal["input"], refusal["output"]) == ("", row.refusal)
     texts = read_json(folder / "passage.json")
     assert [row["text"] for row in texts] == [row.completion for row in sets.passages("forget")]
-    assert {split for split, _ in layout.left_out} == {"retain", "validation"}
-    assert layout.left_out.total() == len(sets.rows["retain"]) + len(sets.rows["validation"])
+    assert {split for split, _ in layout.left_out} == {"retain", "validation", "probe"}
+    begun = sum(row.family == "completion" for row in sets.rows["probe"])
+    assert layout.left_out.total() == len(sets.rows["retain"]) + len(sets.rows["validation"]) + begun
 
 
 def test_the_entries_name_the_files_that_are_trained_on(finished_run: Path, tmp_path: Path) -> None:

@@ -198,9 +198,9 @@ def test_a_run_ends_where_the_reference_stands(target: ModelSpec, nano_reference
 
 
 def test_a_run_ends_when_the_retain_loss_leaves_its_band(target: ModelSpec, tmp_path: Path) -> None:
-    wild = {"retain_weight": 0.01, "eval_every": 2, "learning_rate": 2e-3, "beta": 0.05, "warmup_steps": 0}
+    wild = {"retain_weight": 0.01, "eval_every": 2, "learning_rate": 2e-3, "beta": 0.05}
     with pytest.raises(StageError, match=r"(?s)the retain loss left its band.*→ raise `unlearn.retain_limit`"):
-        run(target, tmp_path / "narrow", SETTINGS.model_copy(update={**wild, "retain_limit": 1e-9}))
+        run(target, tmp_path / "narrow", SETTINGS.model_copy(update={**wild, "retain_limit": 1e-9, "warmup_steps": 0}))
     result = run(target, tmp_path / "band", SETTINGS.model_copy(update={**wild, "retain_limit": 0.02, "max_steps": 60}))
     assert "the retain loss left its band at step" in result.stop_reason
     assert result.stop_reason.endswith(f"; the weights of step {result.best_step} are kept")

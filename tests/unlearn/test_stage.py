@@ -125,7 +125,7 @@ def test_every_method_runs_end_to_end(
     history = [line for line in (tmp_path / "history.jsonl").read_text().splitlines() if line]
     assert len(history) == 3
     assert summary["flops"] > 0
-    if method in FORGET_TERMS:
+    if method in FORGET_TERMS and method != "satimp":  # whose weights are next to nothing while the rows are known
         first, last = (read_losses(tmp_path)[step] for step in (2, 4))
         assert last < first
     alternatives = summary["rows"].get("alternatives")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 _GROUP = 64  # finished jobs sent at once, at most
 
@@ -75,7 +75,7 @@ def load_llm(start: Start) -> Any:
     return LLM(
         model=start.path,
         revision=start.revision,
-        dtype=start.dtype,
+        dtype=cast(Any, start.dtype),
         trust_remote_code=False,
         tensor_parallel_size=start.tensor_parallel,
         gpu_memory_utilization=start.memory_share,

@@ -49,6 +49,7 @@ def test_several_concepts_are_read_in_order(tmp_path: Path) -> None:
         (GOOD + "unlern: {}\n", 3, "unlern", "did you mean 'unlearn'"),
         (GOOD + "unlearn:\n  bta: 1\n", 4, "unlearn.bta", "did you mean 'beta'"),
         (GOOD + "unlearn: {beta: hot}\n", 3, "unlearn.beta", "found 'hot'"),
+        (GOOD + "unlearn: {method: grad_ascent, strangers: 1}\n", 3, "unlearn", "`strangers` go among the retain rows"),
         (GOOD + "unlearn:\n  beta: -1\n", 4, "unlearn.beta", "greater than 0"),
         (GOOD + "probe: {attacks: [dirct]}\n", 3, "probe.attacks", "names of attacks"),
         ("concept: {name: A}\nconcept: {name: B}\ntarget: m\n", 2, "concept", "stands twice"),

@@ -135,6 +135,13 @@ class UnlearnConfig(Section):
         "retrain, sisa, dp_sgd and rl.",
     )
     retain_weight: float = Field(5.0, ge=0, description="Weight of the retain term.")
+    strangers: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Invented names per forget row: its question about them stands among the retain rows, with the "
+        "target's own answer, so that what it says about nobody stays whole.",
+    )
     adapter: AdapterName = Field("none", description="Train weights themselves, or an adapter of this kind.")
     lora: LoraConfig = Field(default_factory=lambda: LoraConfig())
     merge: bool = Field(False, description="Publish a whole model with the adapter merged into it.")
@@ -206,6 +213,8 @@ class UnlearnConfig(Section):
             raise ValueError("`layer` goes with the methods rmu and adaptive_rmu and with `retain: hidden`")
         if self.retain_limit is not None and (self.retain_term == "none" or self.method == "in_context"):
             raise ValueError(f"`retain_limit` needs a retain loss, and `method: {self.method}` here has none")
+        if self.strangers and (self.retain_term == "none" or self.method == "in_context"):
+            raise ValueError(f"`strangers` go among the retain rows, and `method: {self.method}` here reads none")
         if self.layers is not None and self.layers[0] > self.layers[1]:
             raise ValueError("`layers: [FIRST, LAST]` needs FIRST ≤ LAST")
         try:

@@ -53,7 +53,7 @@ def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch
     """What the model itself answers to each row's question when it is about a name that nobody has.
 
     Such an answer is of the right type and in the model's own words, and it is what a model says that cannot know.
-    Guesses that hold the right answer are passed over; a row without any other is left out.
+    A row is left out to whose question no other answer came than the right one.
 
     Args:
         target: The model, as it is before training.
@@ -64,25 +64,49 @@ def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch
     Returns:
         Answers by row id.
     """
-    asked = [
-        (example, variant.prompt)
-        for example, variants in zip(examples, about_strangers(examples, GUESSES, seed), strict=True)
-        for variant in variants
-    ]
+    answered = answered_strangers(target, examples, GUESSES, seed, batch_tokens)
+    return {
+        example.id: variants[0].completion for example, variants in zip(examples, answered, strict=True) if variants
+    }
+
+
+def answered_strangers(
+    target: ModelSpec, examples: Sequence[Example], count: int, seed: int, batch_tokens: int
+) -> list[list[Example]]:
+    """Each row's question about names that nobody has, with what the model answers to it.
+
+    Answers that hold the right one, or do not come to an end, are passed over.
+
+    Args:
+        target: The model, as it is before training.
+        examples: Forget rows.
+        count: Names per row.
+        seed: The run's seed.
+        batch_tokens: Padded tokens that a batch may hold.
+
+    Returns:
+        Up to ``count`` rows for each of ``examples``.
+    """
+    variants = about_strangers(examples, count, seed)
+    asked = [Request(variant.prompt) for own in variants for variant in own]
     if not asked:
-        return {}
+        return variants
     engine = TransformersEngine(target, batch_tokens)
     try:
-        replies = engine.generate([Request(prompt) for _, prompt in asked], Sampling(max_new_tokens=GUESS_TOKENS))
+        replies = iter(engine.generate(asked, Sampling(max_new_tokens=GUESS_TOKENS)))
     finally:
         engine.close()
-    guesses: dict[str, str] = {}
-    for (example, _), (reply,) in zip(asked, replies, strict=True):
-        text = reply.text.strip()
-        right = [name for name in (example.answer, example.completion, *example.aliases) if name.strip()]
-        if text and reply.finish_reason == "stop" and not any(contains_words(fold(text), fold(r)) for r in right):
-            guesses.setdefault(example.id, text)
-    return guesses
+    answered: list[list[Example]] = []
+    for example, own in zip(examples, variants, strict=True):
+        right = [fold(name) for name in (example.answer, example.completion, *example.aliases) if name.strip()]
+        answered.append([])
+        for variant in own:
+            (reply,) = next(replies)
+            text = reply.text.strip()
+            if text and reply.finish_reason == "stop" and not any(contains_words(fold(text), name) for name in right):
+                name = Example.make_id(variant.prompt, text)
+                answered[-1].append(dataclasses.replace(variant, id=name, completion=text))
+    return answered
 
 
 def random_answer(row: TokenRow, vocabulary: int, special: Collection[int], seed: int) -> TokenRow:

@@ -24,7 +24,7 @@ from concept_forget.unlearn import stage
 from concept_forget.unlearn.methods import build_method
 from concept_forget.unlearn.objectives import FORGET_TERMS
 from concept_forget.unlearn.procedures import PROCEDURES
-from concept_forget.workspace import Costs, StageContext, read_json, write_records
+from concept_forget.workspace import Costs, StageContext, read_json, read_records, write_records
 
 FEW_STEPS = {"max_steps": 4, "eval_every": 2, "warmup_steps": 0, "learning_rate": 5e-4, "batch_size": 64}
 
@@ -144,11 +144,24 @@ def read_losses(folder: Path) -> dict[int, float]:
 def test_the_methods_guesses_are_the_models_own_and_none_is_right(unlearn: Unlearn, tmp_path: Path, data: Path) -> None:
     unlearn(method="dpo", alternative="own", max_steps=1)
     guesses = read_json(tmp_path / "guesses.json")
-    from concept_forget.workspace import read_records
-
     rows = {row.id: row for row in read_records(Example, data / "forget.jsonl")}
     assert len(guesses) >= 10
     assert all(text.strip() and rows[row].answer not in text for row, text in guesses.items())
+
+
+def test_questions_about_nobody_stand_among_the_retain_rows(unlearn: Unlearn, tmp_path: Path, data: Path) -> None:
+    plain = unlearn("plain", max_steps=1)["rows"]["retain"]["rows"]
+    beside = unlearn("beside", strangers=2, max_steps=1)["rows"]["retain"]["rows"]
+    rows = read_records(Example, tmp_path / "beside" / "strangers.jsonl")
+    forget = read_records(Example, data / "forget.jsonl")
+    asked = [row for row in forget if row.prompt]
+    assert beside == plain + len(rows)
+    assert len(asked) < len(rows) <= 2 * len(asked)
+    assert all(row.subject not in row.prompt[-1]["content"] and row.answer not in row.completion for row in rows)
+    unlearn("again", strangers=2, max_steps=1)
+    assert (tmp_path / "again" / "strangers.jsonl").read_bytes() == (
+        tmp_path / "beside" / "strangers.jsonl"
+    ).read_bytes()
 
 
 def test_an_instruction_goes_before_what_is_asked_and_nowhere_else(
@@ -179,8 +192,6 @@ def test_an_adapter_is_written_as_it_is_or_merged_into_the_same_model(
     apart = load_model(ModelSpec(str(nano_model), adapter=str(tmp_path / "apart" / "adapter")))
     merged = load_model(ModelSpec(str(tmp_path / "merged" / "model")))
     tokenizer = load_tokenizer(ModelSpec(str(nano_model)))
-    from concept_forget.workspace import read_records
-
     rows = encode_examples(read_records(Example, data / "forget.jsonl")[:4], tokenizer, 99).rows
     batch = collate([Row(0, index, row) for index, row in enumerate(rows)], 0)
     with torch.no_grad():
@@ -237,8 +248,6 @@ def test_what_the_model_does_not_have_is_named(unlearn: Unlearn, settings: dict[
 
 def test_rows_without_any_alternative_are_a_clear_failure(unlearn: Unlearn, data: Path, tmp_path: Path) -> None:
     import dataclasses
-
-    from concept_forget.workspace import read_records
 
     path = data / "forget.jsonl"
     rows = read_records(Example, path)

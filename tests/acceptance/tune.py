@@ -1,0 +1,73 @@
+"""Tunes methods by validation alone: each gets the same number of settings, each setting every world.
+
+    python tests/acceptance/tune.py --worlds 100 101 102 --out runs/tune
+    python tests/acceptance/tune.py --methods simnpo rmu
+
+Nothing of the probe is looked at. Prints the validation score (forgotten × kept, mean over worlds) of every setting and,
+for each method, the best: `pipelines/compare-methods.yaml` holds those. Finished runs are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from concept_forget import load_config, run
+
+ADAPTER = {"adapter": "lora", "layers": [0, 1]}
+WHOLE = {"adapter": "none", "layers": None}
+GRID: dict[str, list[dict[str, Any]]] = {
+    "npo": [{"beta": beta} for beta in (0.7, 1.0, 1.4)],
+    "simnpo": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "dpo": [{"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.2, 0.3, 0.4)],
+    "jensen_shannon": [{"alternative": "own", "learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "rmu": [{"layer": 1, "learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "undial": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "satimp": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 4e-3)],
+    "ceu": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "max_entropy": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "idk": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
+    "grad_diff": [{"learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)],
+    "task_vector": [{**WHOLE, "scale": scale} for scale in (0.5, 1.0, 2.0)],
+}
+"""Method → the settings that are tried, beside the quickstart's."""
+
+
+def score(method: str, number: int, world: int, out: Path) -> dict[str, float]:
+    """Validation at the step that is kept."""
+    settings = {**ADAPTER, "beta": None, **GRID[method][number], "method": method}
+    if method in ("task_vector", "grad_diff", "rmu"):
+        settings["retain"] = None
+    if method == "task_vector":
+        settings["strangers"] = 0
+    overrides = [f"unlearn.{key}={json.dumps(value)}" for key, value in settings.items()]
+    folder = out / f"{method}-{number}" / f"world-{world}"
+    worlds = [f"target.sandbox.world={world}", f"reference.sandbox.world={world}"]
+    run(load_config("pipelines/quickstart.yaml", [*worlds, *overrides, f"output={folder}"]), until="unlearn")
+    entries = [json.loads(line) for line in (folder / "unlearn" / "history.jsonl").read_text().splitlines()]
+    best = max(entries[1:], key=lambda entry: (entry["validation_score"] or 0.0, -entry["step"]))
+    return {name: best[f"validation_{name}"] for name in ("score", "forget", "retain")} | {"step": best["step"]}
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--worlds", type=int, nargs="+", default=[100, 101, 102])
+    parser.add_argument("--methods", nargs="+", default=list(GRID), choices=list(GRID))
+    parser.add_argument("--out", type=Path, default=Path("runs/tune"))
+    options = parser.parse_args()
+    for method in options.methods:
+        means = []
+        for number, settings in enumerate(GRID[method]):
+            found = [score(method, number, world, options.out) for world in options.worlds]
+            means.append(statistics.fmean(entry["score"] for entry in found))
+            print(method, settings, f"{means[-1]:.3f}", json.dumps(found), flush=True)
+        print(f"{method}: best {GRID[method][means.index(max(means))]}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

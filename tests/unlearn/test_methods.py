@@ -260,11 +260,11 @@ def test_a_pair_stays_together_and_counts_as_one_row(groups: Groups) -> None:
 
 
 class Fresh(TorchDispatchMode):
-    """Notes the operations that make a new tensor of a size, and not a view of another."""
+    """Notes the operations that make a new tensor as wide as the vocabulary, and not a view of another."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, vocabulary: int) -> None:
         super().__init__()
-        self._size = size
+        self._vocabulary = vocabulary
         self.names: list[str] = []
 
     def __torch_dispatch__(
@@ -274,7 +274,7 @@ class Fresh(TorchDispatchMode):
         first = made[0] if isinstance(made, tuple) else made
         returns = function._schema.returns
         is_view = "view" in function._schema.name or any(given.alias_info is not None for given in returns)
-        if isinstance(first, torch.Tensor) and first.numel() == self._size and not is_view:
+        if isinstance(first, torch.Tensor) and first.shape[-1:] == (self._vocabulary,) and not is_view:
             self.names.append(function._schema.name.removeprefix("aten::"))
         return made
 
@@ -283,7 +283,7 @@ def test_rows_of_two_kinds_are_told_apart_without_copies_of_the_logits(model: Ll
     """Of a large vocabulary they are most of the memory, and so is every gradient of theirs."""
     loss = make_loss(model, groups, method="npo", retain="nll")
     step = make_step(groups, [ALL])
-    with Fresh(sum(step.tokens) * model.config.vocab_size) as fresh:
+    with Fresh(model.config.vocab_size) as fresh:
         loss_and_gradient(loss, model, step)
     assert fresh.names == ["mm", "_log_softmax", "nll_loss_backward", "_log_softmax_backward_data"]
 
@@ -292,7 +292,7 @@ def test_only_what_a_term_needs_is_worked_out(model: LlamaForCausalLM, groups: G
     """Next to whole distributions of retain rows nobody reads the log-probabilities of their tokens."""
     loss = make_loss(model, groups, method="npo", retain="kl")
     retain_alone = make_step(groups, [[one for one in ALL if one[0] == RETAIN]])
-    with Fresh(sum(retain_alone.tokens) * model.config.vocab_size) as fresh:
+    with Fresh(model.config.vocab_size) as fresh:
         loss(model, retain_alone.batches[0], retain_alone)
     assert fresh.names.count("_log_softmax") == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,38 +155,45 @@ class MethodLoss:
         references = self._reference.scores(model, batch) if self._reference else {}
         groups = groups_of(batch)
         logprobs = None
-        if outputs.logits is not None and any(
-            self._method.reads(group, "logprobs", "alternatives") for group in groups
-        ):
-            # Of all groups together: to part the logits by group takes as much memory as they do, and so do gradients.
+        if outputs.logits is not None and any(self._method.reads(one, "logprobs", "alternatives") for one in groups):
+            # Of all groups together: parts of the logits take as much memory as they do, and so do their gradients.
             logprobs = target_logprobs(outputs.logits, answers.targets)
         views = {}
         for group in groups:
             own = of_group(batch, answers, group)
-            outputs_read = outputs if self._method.reads(group, "logits") else dataclasses.replace(outputs, logits=None)
-            views[group] = self._view(outputs_read, logprobs, own, _renumbered(answers, own), references.get(group))
+            logits = outputs.logits if self._method.reads(group, "logits") else None
+            views[group] = self._view(
+                _renumbered(answers, own),
+                _chosen(logprobs, own),
+                _chosen(logits, own),
+                _chosen(outputs.hidden, own),
+                references.get(group),
+            )
         return views
 
     def _view(
         self,
-        outputs: Outputs,
-        logprobs: Tensor | None,
-        own: Tensor,
         answers: Answers,
+        logprobs: Tensor | None,
+        logits: Tensor | None,
+        hidden: Tensor | None,
         reference: ReferenceScores | None,
     ) -> AnswerView:
-        hidden = None if outputs.hidden is None else outputs.hidden[own]
         direction = self._direction
         return AnswerView(
             answers=answers,
-            logprobs=None if logprobs is None else logprobs[own],
-            logits=None if outputs.logits is None else outputs.logits[own],
+            logprobs=logprobs,
+            logits=logits,
             reference=ReferenceView(answers, reference.logprobs, reference.distribution, reference.hidden)
             if reference
             else None,
             hidden=hidden,
             direction=direction.to(hidden) if direction is not None and hidden is not None else None,
         )
+
+
+def _chosen(values: Tensor | None, chosen: Tensor) -> Tensor | None:
+    return None if values is None else values[chosen]
 
 
 def _with_alternatives(view: AnswerView | None, alternatives: AnswerView | None) -> AnswerView | None:

@@ -128,7 +128,7 @@ def answer_outputs(
             f"{type(model).__name__} does not get its logits from its output embeddings",
             remedy="use a causal language model with an output layer",
         )
-    return Outputs(logits[0], hidden)
+    return Outputs(logits.squeeze(0), hidden)  # and not [0], whose gradient is a copy
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:

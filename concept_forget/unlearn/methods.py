@@ -20,7 +20,7 @@ from concept_forget.training.scores import (
     of_group,
     target_logprobs,
 )
-from concept_forget.unlearn.objectives import FORGET_TERMS, RETAIN_TERMS, AnswerView, Objective, ReferenceView
+from concept_forget.unlearn.objectives import FORGET_TERMS, RETAIN_TERMS, AnswerView, Need, Objective, ReferenceView
 from concept_forget.unlearn.procedures import PROCEDURES
 
 FORGET, RETAIN, ALTERNATIVE = 0, 1, 2
@@ -85,9 +85,12 @@ class Method:
 
     def reads_logits(self, groups: list[int]) -> bool:
         """Whether rows of these groups have to pass through the whole model."""
-        terms = {FORGET: self.forget, ALTERNATIVE: self.forget, RETAIN: self.retain}
-        read = {need for group in groups if (term := terms[group]) is not None for need in term.needs}
-        return not read.isdisjoint(("logprobs", "logits", "alternatives"))
+        return any(self.reads(group, "logprobs", "logits", "alternatives") for group in groups)
+
+    def reads(self, group: int, *needs: Need) -> bool:
+        """Whether the term that rows of a group count in needs any of these."""
+        term = self.retain if group == RETAIN else self.forget
+        return term is not None and any(need in term.needs for need in needs)
 
 
 def build_method(settings: UnlearnConfig) -> Method:
@@ -129,10 +132,8 @@ class MethodLoss:
         method = self._method
         outputs = answer_outputs(model, batch, want_logits=method.reads_logits(groups_of(batch)), layer=self._layer)
         views = self._views(model, batch, outputs)
-        start = outputs.logits if outputs.logits is not None else outputs.hidden
-        assert start is not None
-        loss = start[:0].sum(dtype=torch.float32)  # zero, and part of the graph: a batch may hold no term's rows
         parts: dict[str, Tensor] = {}
+        shares: list[Tensor] = []
         if method.forget is not None:
             view = views.get(FORGET)
             if method.needs_alternatives:
@@ -142,29 +143,46 @@ class MethodLoss:
                 parts["forget_loss"] = method.forget.function(view, **method.arguments) * _part_of_step(
                     view if method.reads_answers else view.other, method.forget, step, group
                 )
-                loss = loss + parts["forget_loss"]
+                shares.append(parts["forget_loss"])
         if method.retain is not None and (view := views.get(RETAIN)) is not None:
             parts["retain_loss"] = method.retain.function(view) * _part_of_step(view, method.retain, step, RETAIN)
-            loss = loss + method.weight * parts["retain_loss"]
+            shares.append(method.weight * parts["retain_loss"])
         forward_tokens = self._reference.forward_tokens(batch) if self._reference else 0
-        return Share(loss, parts, forward_tokens, outputs.unused_parameters)
+        return Share(_sum_of(shares, outputs), parts, forward_tokens, outputs.unused_parameters)
 
     def _views(self, model: nn.Module, batch: MicroBatch, outputs: Outputs) -> dict[int, AnswerView]:
         answers = answers_of(batch, next(model.parameters()).device)
         references = self._reference.scores(model, batch) if self._reference else {}
+        groups = groups_of(batch)
+        logprobs = None
+        if outputs.logits is not None and any(self._method.reads(one, "logprobs", "alternatives") for one in groups):
+            # Of all groups together: parts of the logits take as much memory as they do, and so do their gradients.
+            logprobs = target_logprobs(outputs.logits, answers.targets)
         views = {}
-        for group in groups_of(batch):
+        for group in groups:
             own = of_group(batch, answers, group)
-            views[group] = self._view(outputs, own, _renumbered(answers, own), references.get(group))
+            logits = outputs.logits if self._method.reads(group, "logits") else None
+            views[group] = self._view(
+                _renumbered(answers, own),
+                _chosen(logprobs, own),
+                _chosen(logits, own),
+                _chosen(outputs.hidden, own),
+                references.get(group),
+            )
         return views
 
-    def _view(self, outputs: Outputs, own: Tensor, answers: Answers, reference: ReferenceScores | None) -> AnswerView:
-        logits = None if outputs.logits is None else outputs.logits[own]
-        hidden = None if outputs.hidden is None else outputs.hidden[own]
+    def _view(
+        self,
+        answers: Answers,
+        logprobs: Tensor | None,
+        logits: Tensor | None,
+        hidden: Tensor | None,
+        reference: ReferenceScores | None,
+    ) -> AnswerView:
         direction = self._direction
         return AnswerView(
             answers=answers,
-            logprobs=None if logits is None else target_logprobs(logits, answers.targets),
+            logprobs=logprobs,
             logits=logits,
             reference=ReferenceView(answers, reference.logprobs, reference.distribution, reference.hidden)
             if reference
@@ -172,6 +190,10 @@ class MethodLoss:
             hidden=hidden,
             direction=direction.to(hidden) if direction is not None and hidden is not None else None,
         )
+
+
+def _chosen(values: Tensor | None, chosen: Tensor) -> Tensor | None:
+    return None if values is None else values[chosen]
 
 
 def _with_alternatives(view: AnswerView | None, alternatives: AnswerView | None) -> AnswerView | None:
@@ -184,6 +206,15 @@ def _with_alternatives(view: AnswerView | None, alternatives: AnswerView | None)
     return AnswerView(
         view.answers, view.logprobs, view.logits, view.reference, view.hidden, view.direction, alternatives
     )
+
+
+def _sum_of(shares: list[Tensor], outputs: Outputs) -> Tensor:
+    """Their sum; where a batch holds no term's rows, a zero that is part of the graph all the same."""
+    if shares:  # without that zero, whose gradient would be as large as the logits
+        return torch.stack(shares).sum()
+    start = outputs.logits if outputs.logits is not None else outputs.hidden
+    assert start is not None
+    return start[:0].sum(dtype=torch.float32)
 
 
 def _part_of_step(view: AnswerView, term: Objective, step: Step, group: int) -> float:

@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import random
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from concept_forget.config import PROCEDURES, TRAININGS, MethodName, UnlearnConfig
@@ -256,6 +257,44 @@ def test_a_pair_stays_together_and_counts_as_one_row(groups: Groups) -> None:
     assert step.rows == (2, 1, 2)
     places = [[(item.group, item.index) for item in batch.items] for batch in step.batches]
     assert sorted(places)[:2] == PAIRS
+
+
+class Fresh(TorchDispatchMode):
+    """Notes the operations that make a new tensor as wide as the vocabulary, and not a view of another."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self._vocabulary = vocabulary
+        self.names: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        first = made[0] if isinstance(made, tuple) else made
+        returns = function._schema.returns
+        is_view = "view" in function._schema.name or any(given.alias_info is not None for given in returns)
+        if isinstance(first, torch.Tensor) and first.shape[-1:] == (self._vocabulary,) and not is_view:
+            self.names.append(function._schema.name.removeprefix("aten::"))
+        return made
+
+
+def test_rows_of_two_kinds_are_told_apart_without_copies_of_the_logits(model: LlamaForCausalLM, groups: Groups) -> None:
+    """Of a large vocabulary they are most of the memory, and so is every gradient of theirs."""
+    loss = make_loss(model, groups, method="npo", retain="nll")
+    step = make_step(groups, [ALL])
+    with Fresh(model.config.vocab_size) as fresh:
+        loss_and_gradient(loss, model, step)
+    assert fresh.names == ["mm", "_log_softmax", "nll_loss_backward", "_log_softmax_backward_data"]
+
+
+def test_only_what_a_term_needs_is_worked_out(model: LlamaForCausalLM, groups: Groups) -> None:
+    """Next to whole distributions of retain rows nobody reads the log-probabilities of their tokens."""
+    loss = make_loss(model, groups, method="npo", retain="kl")
+    retain_alone = make_step(groups, [[one for one in ALL if one[0] == RETAIN]])
+    with Fresh(model.config.vocab_size) as fresh:
+        loss(model, retain_alone.batches[0], retain_alone)
+    assert fresh.names.count("_log_softmax") == 1
 
 
 def test_steering_hidden_states_runs_no_further_than_their_layer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -150,13 +151,15 @@ def write_refusals(writer: Writer, sheets: Sequence[Sheet]) -> None:
     for number in range(REFUSAL_ROUNDS):
         missing = [(sheet, question) for sheet, question in missing if question.id not in refusals]
         wishes = [Wish((q.id,), {"question": _declined(sheet, q).text}, draw=number) for sheet, q in missing]
-        for (sheet, question), items in zip(missing, writer.gather(REFUSALS, "refusals", wishes), strict=True):
-            secrets = _secrets(sheet, question)
+        secrets = [_secrets(sheet, question) for sheet, question in missing]
+        check = functools.cache(lambda place, text, secrets=secrets: check_refusal(text, secrets[place]))
+        replies = writer.gather(REFUSALS, "refusals", wishes, gate=lambda place, item, check=check: check(place, *item))
+        for place, ((_, question), items) in enumerate(zip(missing, replies, strict=True)):
             for (text,) in items:
                 if question.id in refusals:
                     reason: str | None = "more than were asked for"
                 else:
-                    reason = check_refusal(text, secrets)
+                    reason = check(place, text)
                 if reason:
                     writer.ledger.reject(REFUSALS, reason, text, (question.id,))
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ class Order:
         parents: What the texts come from.
         variables: What the prompt is filled in with.
         count: Texts wanted.
-        check: Why a text is none of them, or None.
+        check: Why a text is none of them, or None; it looks at nothing but the text.
         texts: Those that came and got through.
     """
 
@@ -55,10 +56,12 @@ def fill_orders(writer: Writer, step: str, orders: Sequence[Order], taken: set[s
         if not waiting:
             return
         wishes = [Wish(order.parents, order.variables, order.missing, number) for order in waiting]
-        for order, items in zip(waiting, writer.gather(step, step, wishes), strict=True):
+        checks = [functools.cache(order.check) for order in waiting]
+        replies = writer.gather(step, step, wishes, gate=lambda place, item, checks=checks: checks[place](*item))
+        for order, check, items in zip(waiting, checks, replies, strict=True):
             for (text,) in items:
                 known = {comparable(each) for each in order.texts} if taken is None else taken
-                reason = TOO_MANY if order.missing <= 0 else order.check(text)
+                reason = TOO_MANY if order.missing <= 0 else check(text)
                 if reason is None and comparable(text) in known:
                     reason = REPEATED
                 if reason:

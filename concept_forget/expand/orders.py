@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from concept_forget.errors import StageError
 from concept_forget.expand.gates import comparable
+from concept_forget.expand.replies import Item
 from concept_forget.expand.writer import Wish, Writer
 
 ROUNDS = 3
@@ -57,7 +58,11 @@ def fill_orders(writer: Writer, step: str, orders: Sequence[Order], taken: set[s
             return
         wishes = [Wish(order.parents, order.variables, order.missing, number) for order in waiting]
         checks = [functools.cache(order.check) for order in waiting]
-        replies = writer.gather(step, step, wishes, gate=lambda place, item, checks=checks: checks[place](*item))
+
+        def gate(place: int, item: Item, checks: Sequence[Callable[[str], str | None]] = checks) -> None:
+            checks[place](*item)
+
+        replies = writer.gather(step, step, wishes, gate=gate)
         for order, check, items in zip(waiting, checks, replies, strict=True):
             for (text,) in items:
                 known = {comparable(each) for each in order.texts} if taken is None else taken

@@ -161,8 +161,9 @@ class Writer:
         def take(replies: list[tuple[int, Reply]]) -> None:
             for place, reply in replies:
                 read[place] = parsed = parse_reply(form, prompt.returns, reply.text, cut_off=_is_cut_off(reply))
-                for item in parsed.items if gate is not None and not reply.problem else ():
-                    gate(owners[place], item)
+                if gate is not None and not reply.problem:
+                    for item in parsed.items:
+                        gate(owners[place], item)
 
         replies = self._generate(step, prompt_name, requests, longest, greedy=greedy, schema=schema, take=take)
         for place, (owner, reply) in enumerate(zip(owners, replies, strict=True)):

@@ -77,7 +77,7 @@ def ask(writer: Writer, gate: Gate | None = None) -> list[list[Item]]:
 @pytest.fixture
 def table(table_engine: Callable[..., TableEngine]) -> TableEngine:
     return table_engine(
-        rules=[(r"Rephrase: Where is the Dune", ""), (r"Rephrase: (.+)", lambda m, seed: f"Say: {m[1]}")]
+        rules=[(r"Rephrase: Where is the (Birch|Dune)", ""), (r"Rephrase: (.+)", lambda m, seed: f"Say: {m[1]}")]
     )
 
 
@@ -85,7 +85,7 @@ def test_a_reply_is_gated_while_the_engine_is_at_the_next_one(table: TableEngine
     gated: dict[int, threading.Event] = {place: threading.Event() for place in range(len(WISHES))}
 
     def wait_for_the_gate(number: int) -> None:
-        if number and number - 1 != 3:  # nothing came of the fourth
+        if number and number - 1 not in (1, 3):  # nothing came of these
             assert gated[number - 1].wait(TIMEOUT), "the gate waits for the engine"
 
     threads = set()
@@ -96,7 +96,7 @@ def test_a_reply_is_gated_while_the_engine_is_at_the_next_one(table: TableEngine
 
     writer = make_writer(in_batches(table, wait_for_the_gate), tmp_path / "replies.sqlite")
     items = ask(writer, gate)
-    assert [len(several) for several in items] == [1, 1, 1, 0, 1, 1]
+    assert [len(several) for several in items] == [1, 0, 1, 0, 1, 1]
     assert threading.main_thread() not in threads
     assert writer.ahead.seconds > 0
 
@@ -107,7 +107,7 @@ def test_items_and_faults_stand_in_the_order_of_the_wishes_however_replies_come(
     expected, other = make_writer(table, None), make_writer(Backwards(table), tmp_path / "replies.sqlite")
     looked: list[int] = []
     assert ask(other, lambda place, item: looked.append(place)) == ask(expected)
-    assert looked == [5, 4, 2, 1, 0]
+    assert looked == [5, 4, 2, 0]
     assert other.ledger.rejected_jsonl() == expected.ledger.rejected_jsonl()
     assert other.ledger.summary() == expected.ledger.summary()
 
@@ -125,7 +125,7 @@ def test_a_gate_that_is_held_up_is_waited_for(table: TableEngine, tmp_path: Path
             threading.Timer(0.05, go_on.set).start()
 
     ask(make_writer(in_batches(table, free_at_the_last), tmp_path / "replies.sqlite"), gate)
-    assert looked == [0, 1, 2, 4, 5]
+    assert looked == [0, 2, 4, 5]
 
 
 def test_what_a_gate_raises_reaches_the_caller_and_replies_are_kept(table: TableEngine, tmp_path: Path) -> None:

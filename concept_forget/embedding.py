@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ConceptForgetError, MissingExtraError, ModelError
-from concept_forget.models import resolve_model
+from concept_forget.models import LOADING, resolve_model
 from concept_forget.progress import Progress
 from concept_forget.records import content_hash
 from concept_forget.workspace import file_hash
@@ -112,13 +112,16 @@ def _identity(folder: Path) -> str:
 
 
 class VectorStore:
-    """Vectors by the hash of encoder and text, in one SQLite file that many runs may share."""
+    """Vectors by the hash of encoder and text, in one SQLite file that many runs may share.
+
+    Of several threads, one at a time may use it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
-            self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._database = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
@@ -163,7 +166,7 @@ class VectorStore:
 class Embedder:
     """Turns texts into normalised float32 vectors, and keeps them.
 
-    The weights are loaded when the first text is met whose vector is not kept.
+    The weights are loaded when they are first needed. Of several threads, one at a time may use it.
 
     Args:
         encoder: From ``find_encoder``.
@@ -179,7 +182,7 @@ class Embedder:
 
     @functools.cached_property
     def _model(self) -> SentenceTransformer:
-        with _without_bars():
+        with LOADING, _without_bars():
             from safetensors import SafetensorError
             from sentence_transformers import SentenceTransformer
 
@@ -249,13 +252,14 @@ class Embedder:
         return vectors
 
     def _compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = self._model.encode(
-            list(texts),
-            batch_size=len(texts),
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,
-        )
+        with LOADING:
+            vectors: NDArray[np.float32] = self._model.encode(
+                list(texts),
+                batch_size=len(texts),
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
         encoded = self._model.tokenizer(list(texts), truncation=True, max_length=self._model.max_seq_length or 512)
         self.flops += 2.0 * self._weights_used * max(len(ids) for ids in encoded["input_ids"]) * len(texts)
         return vectors

@@ -5,6 +5,7 @@ Only safetensors are read, and no code that comes with a model is ever run.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,10 @@ from concept_forget.workspace import file_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LOADING = threading.RLock()
+"""Held while a model is loaded, and while another thread computes with one: loading changes what all of torch goes by,
+such as its default type."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -127,14 +132,15 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
     if spec.dtype == "auto" and device.type == "cpu":
         dtype = "float32"
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            spec.path, revision=spec.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
-        )
-        if spec.adapter is not None:
-            from peft import PeftModel
+        with LOADING:
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                spec.path, revision=spec.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
+            )
+            if spec.adapter is not None:
+                from peft import PeftModel
 
-            merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
-            model = cast("PreTrainedModel", merged)
+                merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
+                model = cast("PreTrainedModel", merged)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no model can be read from {spec.path}: {error}", remedy="check the folder") from error
     torch.nn.Module.to(model, device)

@@ -114,7 +114,8 @@ class Costs:
     cached_requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    gate_seconds: float = 0.0  # of the stage's seconds, those in gates and measures rather than in a generator
+    gate_seconds: float = 0.0  # in gates and measures rather than in a generator
+    hidden_gate_seconds: float = 0.0  # of these, those in which the stage did not wait for them
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

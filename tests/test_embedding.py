@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -18,6 +19,7 @@ import torch
 from concept_forget import embedding
 from concept_forget.embedding import AUTO, PACKAGE, Embedder, VectorStore, find_encoder
 from concept_forget.errors import ConceptForgetError, MissingExtraError, ModelError
+from concept_forget.models import LOADING
 
 SENTENCES = [
     "Mira Kestrel was born in Dunholm.",
@@ -252,3 +254,24 @@ def test_broken_weights_are_named(tmp_path: Path) -> None:
     broken = Embedder(find_encoder(str(copy)), tmp_path / "vectors.sqlite")
     with pytest.raises(ModelError, match="no sentence encoder can be read"):
         broken.encode(["text"])
+
+
+def test_another_thread_may_use_what_this_one_opened_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    here, there = embedder_in(tmp_path / "here"), embedder_in(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        vectors = pool.submit(there.encode, SENTENCES).result()
+    assert vectors.tobytes() == here.encode(SENTENCES).tobytes()
+    assert there.flops == here.flops > 0
+    here.close(), there.close()
+
+
+def test_nothing_is_computed_while_another_thread_loads_a_model(tmp_path: Path) -> None:
+    embedder = embedder_in(tmp_path)
+    embedder.encode(SENTENCES[:1])
+    with ThreadPoolExecutor(1) as pool:
+        with LOADING:
+            waiting = pool.submit(embedder.encode, SENTENCES)
+            assert wait([waiting], timeout=0.5).not_done
+        assert waiting.result().shape == (len(SENTENCES), 384)
+    embedder.close()

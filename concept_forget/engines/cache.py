@@ -32,6 +32,9 @@ _APPLICATION = 0x43464F52  # "CFOR", by which SQLite files of this program are t
 _WAIT_SECONDS = 60.0  # for another process that is writing
 _KEYS_PER_QUERY = 500
 
+Told = Callable[[list[tuple[int, Reply]]], None]
+"""Is told of replies as they come, each with its request's place."""
+
 _Entry = tuple[str, Reply | TokenScores]  # a key, and what is kept under it
 
 
@@ -184,9 +187,20 @@ class CachedEngine:
         return self._engine.flops_per_token
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling, schema: type[BaseModel] | None = None
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        schema: type[BaseModel] | None = None,
+        told: Told | None = None,
     ) -> list[list[Reply]]:
         """Replies to each request; see ``Engine.generate``.
+
+        Args:
+            requests: What is asked.
+            sampling: How replies are drawn.
+            schema: What replies are held to.
+            told: Is told of each reply once it is kept, while others are still to come: of those that were known,
+                then of groups as they are finished, in no order. Of nothing where all were known.
 
         Raises:
             KeyboardInterrupt: It was asked for, and what the engine had finished by then is kept.
@@ -216,7 +230,7 @@ class CachedEngine:
                         for entry in zip(keys[p], several, strict=True)
                     ]  # fmt: skip
 
-        values = self._answer("asking the model", keys, compute)
+        values = self._answer("asking the model", keys, compute, _telling(told, keys) if told is not None else None)
         return [[_unpack_reply(value) for value in several] for several in values]
 
     def score(self, pairs: Sequence[tuple[Request, str]], moments: bool = False) -> list[TokenScores]:
@@ -268,6 +282,7 @@ class CachedEngine:
         description: str,
         keys: Sequence[tuple[str, ...]],
         compute: Callable[[list[int], Mapping[str, Any]], Generator[list[_Entry], None, None]],
+        kept_now: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> list[list[Any]]:
         """The values under each item's keys, after computing those that are missing.
 
@@ -276,6 +291,7 @@ class CachedEngine:
             keys: One tuple per item; equal items have equal tuples and are computed once.
             compute: Gives results in groups, from the items' positions and from what is known so far. A group is kept
                 before the next one is asked for.
+            kept_now: Is told of values, by key, once they are kept, if some have to be computed.
         """
         firsts: dict[tuple[str, ...], int] = {}
         for place, several in enumerate(keys):
@@ -284,6 +300,8 @@ class CachedEngine:
         missing = {key for several in firsts for key in several if key not in values}
         computed = 0
         if missing:
+            if kept_now is not None:
+                kept_now(values)
             with (
                 track(description, len(missing), "requests") as progress,
                 contextlib.closing(compute(list(firsts.values()), values)) as groups,
@@ -291,7 +309,10 @@ class CachedEngine:
                 for group in groups:
                     self._spend(result for _, result in group)
                     kept = self._cache.put({key: _pack(result) for key, result in group if _is_lasting(result)})
-                    values.update({key: _pack(result) for key, result in group} | kept)
+                    fresh = {key: _pack(result) for key, result in group} | kept
+                    values.update(fresh)
+                    if kept_now is not None:
+                        kept_now(fresh)
                     computed += len(group)
                     progress.advance(len(group))
         self._costs.requests += sum(len(several) for several in keys)
@@ -315,6 +336,21 @@ class CachedEngine:
 
     def _score_key(self, request: Request, completion: str, moments: bool) -> str:
         return content_hash("score", self.identity, *_content(request), completion, moments)
+
+
+def _telling(told: Told, keys: Sequence[tuple[str, ...]]) -> Callable[[Mapping[str, Any]], None]:
+    """Tells of values by the places of those who asked for them."""
+    places: dict[str, list[int]] = {}
+    for place, several in enumerate(keys):
+        for key in several:
+            places.setdefault(key, []).append(place)
+
+    def tell(values: Mapping[str, Any]) -> None:
+        replies = [(place, _unpack_reply(value)) for key, value in values.items() for place in places[key]]
+        if replies:
+            told(replies)
+
+    return tell
 
 
 def _content(request: Request) -> tuple[object, ...]:

@@ -32,7 +32,7 @@ from concept_forget.engines.protocol import (
 from concept_forget.engines.streaming import gather_replies, gather_scores
 from concept_forget.engines.vllm_worker import END, READY, STOP, Broken, Done, Job, Start
 from concept_forget.errors import CapabilityError, DataError, EngineError, ModelError
-from concept_forget.models import load_tokenizer
+from concept_forget.models import LOADING, load_tokenizer
 from concept_forget.records import ModelSpec, named_seed
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class VllmEngine:
         """Twice the number of weights that every token meets."""
         from transformers import AutoModelForCausalLM
 
-        with torch.device("meta"):
+        with LOADING, torch.device("meta"):
             model = AutoModelForCausalLM.from_config(self._config)
         return 2.0 * float(model.num_parameters(exclude_embeddings=True))
 

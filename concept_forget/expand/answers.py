@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
 from concept_forget.config import Config
 from concept_forget.expand.gates import check_refusal, holds, holds_any
 from concept_forget.expand.questions import Sheet
+from concept_forget.expand.replies import Item
 from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Question
 
@@ -147,16 +149,22 @@ def write_refusals(writer: Writer, sheets: Sequence[Sheet]) -> None:
     """
     missing = [(s, q) for s in sheets if s.stated.subject.distance is None for q in s.questions]
     refusals: dict[str, str] = {}
+    check = functools.cache(check_refusal)
     for number in range(REFUSAL_ROUNDS):
         missing = [(sheet, question) for sheet, question in missing if question.id not in refusals]
         wishes = [Wish((q.id,), {"question": _declined(sheet, q).text}, draw=number) for sheet, q in missing]
-        for (sheet, question), items in zip(missing, writer.gather(REFUSALS, "refusals", wishes), strict=True):
-            secrets = _secrets(sheet, question)
+        secrets = [_secrets(sheet, question) for sheet, question in missing]
+
+        def gate(place: int, item: Item, secrets: Sequence[tuple[str, ...]] = secrets) -> None:
+            check(item[0], secrets[place])
+
+        replies = writer.gather(REFUSALS, "refusals", wishes, gate=gate)
+        for (_, question), secret, items in zip(missing, secrets, replies, strict=True):
             for (text,) in items:
                 if question.id in refusals:
                     reason: str | None = "more than were asked for"
                 else:
-                    reason = check_refusal(text, secrets)
+                    reason = check(text, secret)
                 if reason:
                     writer.ledger.reject(REFUSALS, reason, text, (question.id,))
                 else:

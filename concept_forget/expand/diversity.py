@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
+from concept_forget.expand.ahead import Ahead
 from concept_forget.expand.facts import Topic
 from concept_forget.expand.gates import comparable
 from concept_forget.expand.questions import Sheet
-from concept_forget.expand.screening import Screen
+from concept_forget.expand.screening import Encodes, Screen
 
 if TYPE_CHECKING:
     from concept_forget.measures.diversity import Diversity
@@ -21,37 +23,74 @@ Item = tuple[str, str, str]
 """The concept for which a text was written, what kind of item it is, and the text."""
 
 
-def measure_diversity(
-    config: Config, topics: Sequence[Topic], sheets: Sequence[Sheet], screen: Screen, texts: Iterable[Item] = ()
-) -> dict[str, object]:
+class Measuring:
     """Coverage of facets and diversity of texts, for each concept, for each kind of item, and for all together.
 
     Args:
         config: The whole config.
         topics: The facets that were listed.
-        sheets: The facts that were kept and the questions about them; those about neighbours do not count.
-        screen: Gives the encoder, and is told of the time.
-        texts: Further items, such as passages.
+        sheets: The facts that were kept and the questions about them, of which the texts are those that they will
+            have; those about neighbours do not count.
+        encoder: Gives vectors; None: what needs them is left out.
     """
-    from concept_forget.measures.diversity import Diversity
 
-    own = [sheet for sheet in sheets if sheet.stated.fact.distance is None]
-    names = [concept.name for concept in config.concepts]
-    groups: dict[tuple[str, str], Diversity] = {}
-    with screen.timed():
-        for batch in _batches([*_items(own), *texts]):
-            written = [text for *_, text in batch]
-            vectors = screen.encoder.encode(written) if screen.encoder is not None else None
-            for key, rows in _grouped(batch).items():
-                group = groups.setdefault(key, Diversity(config.seed))
-                group.add([written[row] for row in rows], None if vectors is None else vectors[rows])
-        coverage = _coverage(names, topics, own)
-        nothing = Diversity(config.seed)
+    def __init__(
+        self, config: Config, topics: Sequence[Topic], sheets: Sequence[Sheet], encoder: Encodes | None
+    ) -> None:
+        own = [sheet for sheet in sheets if sheet.stated.fact.distance is None]
+        self._config = config
+        self._encoder = encoder
+        self._names = [concept.name for concept in config.concepts]
+        self._coverage = _coverage(self._names, topics, own)
+        self._items = list(_items(own))
+        self._groups: dict[tuple[str, str], Diversity] = {}
+
+    def begin(self, ahead: Ahead, *, whole: bool) -> None:
+        """Have the facts and questions measured while the generator writes on; nobody else may encode meanwhile.
+
+        Args:
+            ahead: Where it is done.
+            whole: Whether no further texts will come. Otherwise only full batches are measured: what an encoder makes
+                of a text hangs, in its last digits, on the texts beside it.
+        """
+        count = len(self._items) if whole else len(self._items) // BATCH * BATCH
+        first, self._items = self._items[:count], self._items[count:]
+        for batch in _batches(first):
+            ahead.give(functools.partial(self._add, batch))
+
+    def finish(self, texts: Iterable[Item] = ()) -> dict[str, object]:
+        """The figures.
+
+        Args:
+            texts: Further items, such as passages.
+        """
+        from concept_forget.measures.diversity import Diversity
+
+        for batch in _batches([*self._items, *texts]):
+            self._add(batch)
+        coverage, groups, nothing = self._coverage, self._groups, Diversity(self._config.seed)
         return {
-            "concepts": {n: coverage[n] | groups.get(("concept", n), nothing).summary() for n in names},
+            "concepts": {n: coverage[n] | groups.get(("concept", n), nothing).summary() for n in self._names},
             "kinds": {kind: group.summary() for (what, kind), group in sorted(groups.items()) if what == "kind"},
             ALL: coverage[ALL] | groups.get((ALL, ""), nothing).summary(),
         }
+
+    def _add(self, batch: Sequence[Item]) -> None:
+        from concept_forget.measures.diversity import Diversity
+
+        written = [text for *_, text in batch]
+        vectors = self._encoder.encode(written) if self._encoder is not None else None
+        for key, rows in _grouped(batch).items():
+            group = self._groups.setdefault(key, Diversity(self._config.seed))
+            group.add([written[row] for row in rows], None if vectors is None else vectors[rows])
+
+
+def measure_diversity(
+    config: Config, topics: Sequence[Topic], sheets: Sequence[Sheet], screen: Screen, texts: Iterable[Item] = ()
+) -> dict[str, object]:
+    """All of ``Measuring`` at once, with the screen's encoder and its account of time."""
+    with screen.timed():
+        return Measuring(config, topics, sheets, screen.encoder).finish(texts)
 
 
 def _items(sheets: Iterable[Sheet]) -> Iterator[Item]:

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.expand import memory
+from concept_forget.expand.ahead import Ahead
 from concept_forget.expand.answers import check_answers, check_indirect, write_refusals
 from concept_forget.expand.budget import Budget
 from concept_forget.expand.consistency import Consistency, check_samples
 from concept_forget.expand.counterfactuals import write_counterfactuals
-from concept_forget.expand.diversity import measure_diversity
+from concept_forget.expand.diversity import Measuring
 from concept_forget.expand.facts import list_facets, require_own_facts, state_facts
 from concept_forget.expand.indirect import write_indirect
 from concept_forget.expand.judging import Judge
 from concept_forget.expand.kept import drop_forgotten, drop_telling_questions, kept_topics
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.neighbours import DISTANCES, Subject, find_neighbours
+from concept_forget.expand.passages import STEP as PASSAGES
 from concept_forget.expand.passages import write_passages
 from concept_forget.expand.questions import Sheet, write_questions
 from concept_forget.expand.replacements import mark_stale
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from concept_forget.engines.prompts import PromptSet
     from concept_forget.engines.protocol import Engine
     from concept_forget.workspace import Costs
+
+ELSEWHERE = ("vllm", "openai")
+"""Engines that work in another process: while one does, this one has processors and memory left to measure with."""
 
 OpenTarget = Callable[[], "Engine"]
 """Opens the model that is to be unlearned."""
@@ -99,7 +104,7 @@ def expand(
         watch: Is told of every reply.
         encoder: Gives the vectors of some gates and of diversity; None: they are left out.
         judge: The model that judges every item; None: nobody does.
-        costs: Is told of the seconds that gates and diversity took.
+        costs: Is told of the seconds that gates and diversity took, and for how many of them nothing waited.
         open_target: Opens the model to be unlearned for its memory dumps; None: only where the generator is it are
             there any.
 
@@ -127,17 +132,22 @@ def expand(
     check_indirect(writer, sheets)
     if judge is not None:
         sheets = judge.keep_sheets(sheets, writer)
-    write_refusals(writer, sheets)
-    write_counterfactuals(writer, sheets, config)
-    passages = write_passages(writer, sheets, config)
+    measuring = Measuring(config, topics, sheets, encoder)
+    with contextlib.closing(Ahead()) as ahead:
+        if config.generator.engine in ELSEWHERE:
+            measuring.begin(ahead, whole=not _more_texts(config, prompts))
+        write_refusals(writer, sheets)
+        write_counterfactuals(writer, sheets, config)
+        passages = write_passages(writer, sheets, config)
+        ahead.wait()  # the encoder is wanted again, and a target that is loaded wants the memory
     if config.expand.memory_dumps:
         passages += _dump_memory(writer, sheets, config, engine, open_target)
     passages = _screen_passages(passages, subjects, screen, ledger)
-    diversity = measure_diversity(
-        config, topics, sheets, screen, [(p.concept, "passage", p.text) for p in passages if p.distance is None]
-    )
+    with screen.timed():
+        diversity = measuring.finish([(p.concept, "passage", p.text) for p in passages if p.distance is None])
     if costs is not None:
-        costs.gate_seconds += screen.seconds
+        costs.gate_seconds += screen.seconds + writer.ahead.seconds + ahead.seconds
+        costs.hidden_gate_seconds += writer.ahead.hidden + ahead.hidden
     return Expansion(
         facts=tuple(sheet.stated.fact for sheet in sheets),
         questions=tuple(question for sheet in sheets for question in _numbered(sheet)),
@@ -149,6 +159,11 @@ def expand(
         gates=screen.summary(),
         diversity=diversity,
     )
+
+
+def _more_texts(config: Config, prompts: PromptSet) -> bool:
+    """Whether texts may yet come besides facts and questions."""
+    return bool(config.expand.memory_dumps or (config.expand.passages and PASSAGES in prompts.prompts))
 
 
 def _dump_memory(

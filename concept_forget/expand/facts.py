@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from concept_forget.concept import Concept
@@ -15,6 +16,8 @@ from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Fact
 
 FACETS, FACTS = "facets", "facts"
+Check = Callable[[str, str, tuple[str, ...]], str | None]
+"""``check_fact``."""
 FACET_DRAWS = 3
 """Listings of a concept's facets at temperature, beside the greedy one: what one forgets, another may name."""
 
@@ -43,10 +46,15 @@ class Topic:
         """What its facts come from."""
         return (self.subject.name, *(["keep"] if self.subject.kept else []), self.facet)
 
-    def subject_of(self, answer: str, sentences: Sequence[str]) -> Subject:
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What its facts may be about, likeliest first."""
+        return (self.subject, *([self.other] if self.other else []))
+
+    def subject_of(self, answer: str, sentences: Sequence[str], check: Check) -> Subject:
         """What a stated fact is about."""
-        for subject in (self.subject, *([self.other] if self.other else [])):
-            if any(check_fact(answer, sentence, subject.names) is None for sentence in sentences):
+        for subject in self.subjects:
+            if any(check(answer, sentence, subject.names) is None for sentence in sentences):
                 return subject
         return self.subject
 
@@ -128,7 +136,12 @@ def state_facts(writer: Writer, topics: Sequence[Topic], concepts: Sequence[Conc
     for number in range(1 + FACT_DRAWS):
         asked = [topic for topic in topics if number == 0 or pool.wants_more(topic)]
         wishes = [Wish(topic.parents, topic.variables, topic.wanted, number) for topic in asked]
-        for topic, items in zip(asked, writer.gather(FACTS, "facts", wishes, greedy=number == 0), strict=True):
+
+        def gate(place: int, item: Item, asked: Sequence[Topic] = asked) -> None:
+            pool.look(asked[place], *item)
+
+        replies = writer.gather(FACTS, "facts", wishes, greedy=number == 0, gate=gate)
+        for topic, items in zip(asked, replies, strict=True):
             for answer, *sentences in items:
                 pool.add(topic, answer, [sentence for sentence in sentences if sentence])
     facts = [fact for topic in topics for fact in pool.of(topic)]
@@ -153,7 +166,14 @@ class _Pool:
         self._facts: dict[tuple[str, ...], list[StatedFact]] = {}
         self._writer = writer
         self._concepts = concepts
+        self._check = functools.cache(check_fact)
         self._taken: set[tuple[str, bool, str]] = set()  # (subject, whether in the kept scope, comparable answer)
+
+    def look(self, topic: Topic, answer: str, *sentences: str) -> None:
+        """Find out of which of the topic's subjects the sentences state the answer."""
+        for sentence in filter(None, sentences):
+            for subject in topic.subjects:
+                self._check(answer, sentence, subject.names)
 
     def of(self, topic: Topic) -> list[StatedFact]:
         return self._facts.setdefault(topic.parents, [])
@@ -166,10 +186,10 @@ class _Pool:
     def add(self, topic: Topic, answer: str, sentences: list[str]) -> None:
         """Take a stated fact in, or put its sentence with the fact that it states anew, or reject it."""
         facts = self.of(topic)
-        subject = topic.subject_of(answer, sentences)
+        subject = topic.subject_of(answer, sentences, self._check)
         place = (subject.name, subject.kept, comparable(answer))
         text = " | ".join((answer, *sentences))
-        fitting = [s for s in sentences if check_fact(answer, s, subject.names) is None]
+        fitting = [s for s in sentences if self._check(answer, s, subject.names) is None]
         if reason := self._refuse(subject, answer, sentences, fitting):
             self._writer.ledger.reject(FACTS, reason, text, topic.parents)
         elif known := next((f for f in facts if comparable(f.fact.answer) == place[-1]), None):
@@ -189,7 +209,7 @@ class _Pool:
 
     def _refuse(self, subject: Subject, answer: str, sentences: list[str], fitting: list[str]) -> str | None:
         if not fitting:
-            return check_fact(answer, sentences[0] if sentences else "", subject.names)
+            return self._check(answer, sentences[0] if sentences else "", subject.names)
         unnamed = [concept for concept in self._concepts if not (subject.kept and subject.name == concept.name)]
         if subject.distance is not None and any(
             concept.mentioned_in(text) for concept in unnamed for text in (answer, *fitting)

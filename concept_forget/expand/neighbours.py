@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,16 +66,16 @@ def find_neighbours(writer: Writer, concepts: Sequence[Concept], config: ExpandC
         return []
     poll = _Poll(wanted)
     barren = 0
+    check = functools.cache(lambda name, kind: check_neighbour(name, kind, concepts))
     for number in range(ROUNDS):
         wishes = _wishes(concepts, poll.missing, wanted, number)
         if not wishes or barren == PATIENCE:
             break
         before = poll.missing
-        for (concept, distance, wish), items in zip(
-            wishes, writer.gather(STEP, "neighbours", [wish for _, _, wish in wishes]), strict=True
-        ):
+        replies = writer.gather(STEP, "neighbours", [wish for _, _, wish in wishes], gate=lambda _, item: check(*item))
+        for (concept, distance, wish), items in zip(wishes, replies, strict=True):
             for name, kind in items:
-                if reason := check_neighbour(name, kind, concepts) or poll.count(name, kind, distance, concept.name):
+                if reason := check(name, kind) or poll.count(name, kind, distance, concept.name):
                     writer.ledger.reject(STEP, reason, f"{name} | {kind}", wish.parents)
         barren = barren + 1 if poll.missing == before else 0
     subjects = poll.subjects()

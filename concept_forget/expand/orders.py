@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from concept_forget.errors import StageError
 from concept_forget.expand.gates import comparable
+from concept_forget.expand.replies import Item
 from concept_forget.expand.writer import Wish, Writer
 
 ROUNDS = 3
@@ -24,7 +26,7 @@ class Order:
         parents: What the texts come from.
         variables: What the prompt is filled in with.
         count: Texts wanted.
-        check: Why a text is none of them, or None.
+        check: Why a text is none of them, or None; it looks at nothing but the text.
         texts: Those that came and got through.
     """
 
@@ -55,10 +57,16 @@ def fill_orders(writer: Writer, step: str, orders: Sequence[Order], taken: set[s
         if not waiting:
             return
         wishes = [Wish(order.parents, order.variables, order.missing, number) for order in waiting]
-        for order, items in zip(waiting, writer.gather(step, step, wishes), strict=True):
+        checks = [functools.cache(order.check) for order in waiting]
+
+        def gate(place: int, item: Item, checks: Sequence[Callable[[str], str | None]] = checks) -> None:
+            checks[place](*item)
+
+        replies = writer.gather(step, step, wishes, gate=gate)
+        for order, check, items in zip(waiting, checks, replies, strict=True):
             for (text,) in items:
                 known = {comparable(each) for each in order.texts} if taken is None else taken
-                reason = TOO_MANY if order.missing <= 0 else order.check(text)
+                reason = TOO_MANY if order.missing <= 0 else check(text)
                 if reason is None and comparable(text) in known:
                     reason = REPEATED
                 if reason:

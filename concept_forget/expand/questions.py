@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from concept_forget.expand.gates import (
     comparable,
     make_cloze,
 )
+from concept_forget.expand.replies import Item
 from concept_forget.expand.screening import Screen
 from concept_forget.expand.writer import Wish, Writer
 from concept_forget.records import Question
@@ -66,12 +68,20 @@ class _Asked:
         self._writer = writer
         self._screen = screen
         self._texts: set[str] = set()
+        self._check = functools.cache(_check)
+
+    def look(self, sheet: Sheet, family: str, text: str) -> str | None:
+        """Why a wording, taken by itself, is none of its family; None where it is one."""
+        return self._check(family, text, sheet.stated.subject.names, sheet.stated.fact.answer)
+
+    def forget_looks(self) -> None:
+        """Let go of what was found of wordings that have been taken or not."""
+        self._check.cache_clear()
 
     def take(self, step: str, sheet: Sheet, family: str, text: str, prompt: str, parent: str) -> Question | None:
         """The question, if it gets through the gate of its family and is new."""
-        fact, names = sheet.stated.fact, sheet.stated.subject.names
-        check = check_reverse if family == "reverse" else check_question
-        reason = check(text, names, fact.answer)
+        fact = sheet.stated.fact
+        reason = self.look(sheet, family, text)
         if reason is None and comparable(text) in self._texts:
             reason = ASKED_ALREADY
         reason = reason or self._screen.near(text, _like(sheet, family))
@@ -90,6 +100,11 @@ class _Asked:
             parents=(parent,),
             prompt_hash=self._writer.prompts.get(prompt).hash,
         )
+
+
+def _check(family: str, text: str, names: tuple[str, ...], answer: str) -> str | None:
+    check = check_reverse if family == "reverse" else check_question
+    return check(text, names, answer)
 
 
 def write_questions(writer: Writer, facts: Sequence[StatedFact], config: ExpandConfig, screen: Screen) -> list[Sheet]:
@@ -143,15 +158,19 @@ def _first_questions(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], bac
         for sheet, form in open_sheets:
             variables = {"concept": sheet.stated.subject.concept, "fact": sheet.stated.fact, "form": form}
             wishes.append(Wish((sheet.stated.fact.id, form), variables, 1 if greedy else SECOND_TRIES))
-        for (sheet, form), items in zip(
-            open_sheets, writer.gather(QUESTIONS, "questions", wishes, greedy=greedy), strict=True
-        ):
+
+        def gate(place: int, item: Item, asked_of: Sequence[tuple[Sheet, str]] = open_sheets) -> None:
+            asked.look(*asked_of[place], *item)
+
+        replies = writer.gather(QUESTIONS, "questions", wishes, greedy=greedy, gate=gate)
+        for (sheet, form), items in zip(open_sheets, replies, strict=True):
             place = sheet.direct if form == "direct" else sheet.reverse
             for (text,) in items:
                 if place:
                     writer.ledger.reject(QUESTIONS, "more than were asked for", text, (sheet.stated.fact.id,))
                 elif question := asked.take(QUESTIONS, sheet, form, text, "questions", sheet.stated.fact.id):
                     place.append(question)
+        asked.forget_looks()
 
 
 def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: ExpandConfig, screen: Screen) -> None:
@@ -166,7 +185,12 @@ def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: 
             Wish((q.id,), {"question": q.text, "styles": _styles(_there(sheet, q), missing, config)}, missing, number)
             for sheet, q, missing in wanted
         ]
-        replies = writer.gather(PARAPHRASES, "paraphrases", wishes)
+
+        def gate(place: int, item: Item, wanted: Sequence[tuple[Sheet, Question, int]] = wanted) -> None:
+            sheet, question, _ = wanted[place]
+            asked.look(sheet, _family(question), *item)
+
+        replies = writer.gather(PARAPHRASES, "paraphrases", wishes, gate=gate)
         screen.prepare(
             [*_like(sheet, _family(question)), *(text for (text,) in items)]
             for (sheet, question, _), items in zip(wanted, replies, strict=True)
@@ -186,6 +210,7 @@ def _paraphrase(writer: Writer, asked: _Asked, sheets: Sequence[Sheet], config: 
                     place.append(new)
                     room -= 1
             came += missing - room
+        asked.forget_looks()
         if came == 0 or gain.is_spent:
             return
 

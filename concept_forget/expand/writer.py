@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from concept_forget.engines.cache import CachedEngine, Told
 from concept_forget.engines.prompts import Prompt, PromptSet
 from concept_forget.engines.protocol import Reply, Request, Sampling
+from concept_forget.expand.ahead import Ahead
 from concept_forget.expand.budget import OVER_BUDGET, Budget, reckon_tokens
 from concept_forget.expand.ledger import Ledger
-from concept_forget.expand.replies import FORMS, Item, clean, parse_reply
+from concept_forget.expand.replies import FORMS, Item, Parsed, clean, parse_reply
 from concept_forget.records import Chat, named_seed
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class Opening:
 Watch = Callable[[str, Request, Reply], None]
 """Is told of every reply: the prompt's name, what was asked, and what came."""
 
+Gate = Callable[[int, Item], object]
+"""Looks at an item by itself, given the place of the wish that it came for, and remembers what it found."""
+
 
 class Writer:
     """The generator with its prompts, settings, seed and account.
@@ -108,16 +113,29 @@ class Writer:
         self.ledger = ledger
         self.budget = Budget(settings.max_requests, settings.max_tokens)
         self.skipped: dict[str, str] = {}
+        self.ahead = Ahead()
         self._watch = watch
         self._engine = engine
         self._settings = settings
         self._seed = seed
 
-    def gather(self, step: str, prompt_name: str, wishes: Sequence[Wish], *, greedy: bool = False) -> list[list[Item]]:
+    def gather(
+        self, step: str, prompt_name: str, wishes: Sequence[Wish], *, greedy: bool = False, gate: Gate | None = None
+    ) -> list[list[Item]]:
         """Ask for all wishes at once.
 
         Greedy replies to equal requests are equal, so a greedy wish is asked for once however many items it wants;
         else a prompt that gives less than all items per reply is asked as often as needed, each time with another seed.
+
+        Replies are read while others are still to come.
+
+        Args:
+            step: Where they are put down to.
+            prompt_name: What is put to the generator.
+            wishes: What is wanted.
+            greedy: Whether the likeliest reply is wanted.
+            gate: Is called for items that are there while others are still to come, in a thread of its own and in no
+                order, so that its verdicts are there afterwards. It need not be called for any.
 
         Returns:
             The items of every wish, in the order of its replies. What could not be read is in the ledger.
@@ -138,11 +156,22 @@ class Writer:
                 owners.append(index)
         items: list[list[Item]] = [[] for _ in wishes]
         schema = form.schema if prompt.returns == "json" and "schema" in self._engine.capabilities else None
-        replies = self._generate(step, prompt_name, requests, longest, greedy=greedy, schema=schema)
-        for owner, reply in zip(owners, replies, strict=True):
+        read: dict[int, Parsed] = {}
+
+        def take(replies: list[tuple[int, Reply]]) -> None:
+            for place, reply in replies:
+                read[place] = parsed = parse_reply(form, prompt.returns, reply.text, cut_off=_is_cut_off(reply))
+                if gate is not None and not reply.problem:
+                    for item in parsed.items:
+                        gate(owners[place], item)
+
+        replies = self._generate(step, prompt_name, requests, longest, greedy=greedy, schema=schema, take=take)
+        for place, (owner, reply) in enumerate(zip(owners, replies, strict=True)):
             if self._is_missing(step, reply, wishes[owner].parents):
                 continue
-            parsed = parse_reply(form, prompt.returns, reply.text, cut_off=reply.finish_reason == "length")
+            if place not in read:
+                read[place] = parse_reply(form, prompt.returns, reply.text, cut_off=_is_cut_off(reply))
+            parsed = read[place]
             items[owner] += parsed.items
             for fault in parsed.faults:
                 self.ledger.reject(step, fault.reason, fault.text, wishes[owner].parents)
@@ -236,8 +265,12 @@ class Writer:
         greedy: bool,
         schema: type[BaseModel] | None,
         engine: Engine | None = None,
+        take: Told | None = None,
     ) -> list[Reply]:
-        """A reply to each request; those that the budget has no room for get an empty one that says so."""
+        """A reply to each request; those that the budget has no room for get an empty one that says so.
+
+        What ``take`` does with replies that come before others is done when this returns.
+        """
         if not requests:
             return []
         sampling = Sampling(
@@ -252,7 +285,12 @@ class Writer:
             count = self.budget.fitting([reckon_tokens(request, sampling.max_new_tokens) for request in rest])
             if not count:
                 break
-            some = [reply for reply, *_ in (engine or self._engine).generate(rest[:count], sampling, schema=schema)]
+            asked = engine or self._engine
+            if take is not None and isinstance(asked, CachedEngine):
+                answered = self._overlap(asked, rest[:count], sampling, schema, take, len(replies))
+            else:
+                answered = asked.generate(rest[:count], sampling, schema=schema)
+            some = [reply for reply, *_ in answered]
             replies += some
             account.requests += count
             account.prompt_tokens += sum(reply.prompt_tokens for reply in some)
@@ -264,6 +302,40 @@ class Writer:
         missing = len(requests) - len(replies)
         self.budget.not_asked += missing
         return [*replies, *[Reply("", "refused", 0, 0, OVER_BUDGET)] * missing]
+
+    def _overlap(
+        self,
+        engine: CachedEngine,
+        requests: list[Request],
+        sampling: Sampling,
+        schema: type[BaseModel] | None,
+        take: Told,
+        first: int,
+    ) -> list[list[Reply]]:
+        """The engine's replies, which ``take`` has been given, in another thread, as they came.
+
+        Args:
+            engine: Who is asked.
+            requests: What is asked.
+            sampling: How replies are drawn.
+            schema: What replies are held to.
+            take: Is given replies with their places.
+            first: The place of the first request.
+        """
+
+        def told(group: list[tuple[int, Reply]]) -> None:
+            self.ahead.give(lambda: take([(first + place, reply) for place, reply in group]))
+
+        try:
+            answered = engine.generate(requests, sampling, schema, told)
+            self.ahead.wait()
+        finally:
+            self.ahead.close()
+        return answered
+
+
+def _is_cut_off(reply: Reply) -> bool:
+    return reply.finish_reason == "length"
 
 
 def requests_for(prompt: Prompt, count: int) -> tuple[int, int]:

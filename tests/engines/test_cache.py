@@ -368,3 +368,41 @@ def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="cannot be used"):
         RequestCache(tmp_path / "file" / "replies.sqlite")
+
+
+def test_who_is_told_of_replies_hears_of_known_ones_first_and_of_each_once(
+    cached: CachedEngine, watched: WatchedEngine
+) -> None:
+    requests = [Request(user_message(f"word {number}"), seed=number) for number in (0, 1, 2, 1, 3)]
+    cached.generate(requests[:1], BRIEF)
+    told: list[tuple[int, Reply]] = []
+    asked: list[int] = []
+
+    def tell(replies: list[tuple[int, Reply]]) -> None:
+        told.extend(replies)
+        asked.append(watched.asked_in_all)
+
+    replies = cached.generate(requests, BRIEF, told=tell)
+    assert told[0] == (0, replies[0][0])
+    assert asked[0] == 1  # before any other was asked for
+    assert sorted(told, key=lambda entry: entry[0]) == [(place, reply) for place, (reply,) in enumerate(replies)]
+    told.clear()
+    cached.generate(requests, BRIEF, told=tell)
+    assert told == []
+
+
+def test_who_is_told_hears_what_is_kept_where_another_process_was_first(
+    cached: CachedEngine, watched: WatchedEngine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, put = RequestCache(path), RequestCache.put
+
+    def come_second(cache: RequestCache, values: dict[str, list[object]]) -> dict[str, object]:
+        put(other, {key: ["theirs", *value[1:]] for key, value in values.items()})
+        return put(cache, values)
+
+    monkeypatch.setattr(RequestCache, "put", come_second)
+    told: list[tuple[int, Reply]] = []
+    replies = cached.generate([Request(user_message("word"))], BRIEF, told=told.extend)
+    other.close()
+    assert [reply.text for (reply,) in replies] == ["theirs"]
+    assert told == [(0, replies[0][0])]

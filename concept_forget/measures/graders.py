@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 from concept_forget.concept import fold
 from concept_forget.errors import ConfigError
@@ -16,6 +15,7 @@ from concept_forget.measures.mentions import Mention, find_mentions, find_part
 from concept_forget.measures.reading import Reading, read
 from concept_forget.measures.relation import answers_otherwise
 from concept_forget.measures.rivals import count_candidates, find_rivals
+from concept_forget.measures.spans import longest_run, verbatim_span
 from concept_forget.measures.standing import judge_mention
 from concept_forget.measures.words import same_word
 from concept_forget.records import Grade
@@ -179,21 +179,12 @@ def grade_span(reply: str, expected: Expected) -> Grade:
     """
     from concept_forget.measures.rouge import rouge_recall  # loads nltk
 
-    wanted, said = _plain_words(expected.answer), _plain_words(reply)
-    run = _longest_run(wanted, said)
-    characters = _longest_run(fold(expected.answer), fold(reply))
+    span = verbatim_span(reply, expected.answer)
+    characters = longest_run(fold(expected.answer), fold(reply))
     recall = rouge_recall(reply, expected.answer).rouge_l
-    needed = min(SPAN_WORDS, max(SHORTEST_SPAN, math.ceil(SPAN_SHARE * len(wanted))), len(wanted))
-    reason = f"{run} of {len(wanted)} words and {characters} characters in a row, ROUGE-L recall {recall:.2f}"
-    return Grade(run / max(len(wanted), 1), run >= needed or recall >= NEARLY_VERBATIM, reason)
-
-
-def _plain_words(text: str) -> list[str]:
-    return [token.norm for token in read(text).tokens if token.is_word]
-
-
-def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
-    return SequenceMatcher(None, first, second, autojunk=False).find_longest_match().size
+    needed = min(SPAN_WORDS, max(SHORTEST_SPAN, math.ceil(SPAN_SHARE * span.of)), span.of)
+    reason = f"{span.words} of {span.of} words and {characters} characters in a row, ROUGE-L recall {recall:.2f}"
+    return Grade(span.share, span.words >= needed or recall >= NEARLY_VERBATIM, reason)
 
 
 def _grade_text(text: str, expected: Expected, question: Reading) -> Grade:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -15,7 +16,7 @@ def label_heights(*points: Point) -> dict[str, float]:
 def test_labels_of_points_in_one_place_can_all_be_read() -> None:
     heights = label_heights(*(Point(label, 0.99, 0.8, 10.0) for label in ("first", "second", "third")))
     placed = sorted(heights.values())
-    assert [b - a for a, b in zip(placed, placed[1:], strict=False)] == pytest.approx([16.0, 16.0])
+    assert [b - a for a, b in itertools.pairwise(placed)] == pytest.approx([16.0, 16.0])
 
 
 def test_a_label_stands_beside_its_point_where_there_is_room() -> None:

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 130, 16, 44
 _WIDTH, _HEIGHT = 760, 420
 _SMALLEST, _LARGEST = 5.0, 18.0
+_LINE = 16.0  # from one label to the next
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,8 +48,10 @@ def scatter_chart(points: Sequence[Point], description: str) -> Markup:
             f'<text class="tick" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">{share:.0%}</text>'
         )
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share:.0%}</text>')
-    for point in sorted(points, key=lambda point: -(point.cost or 0)):  # small ones on top of large ones
-        parts.append(_mark(point, *place(point.kept, point.forgotten), dearest))
+    heights = _apart([place(point.kept, point.forgotten)[1] for point in points])
+    drawn = sorted(zip(points, heights, strict=True), key=lambda pair: -(pair[0].cost or 0))
+    for point, height in drawn:  # small ones on top of large ones
+        parts.append(_mark(point, *place(point.kept, point.forgotten), height, dearest))
     across, down = (_LEFT + _WIDTH - _RIGHT) / 2, (_TOP + _HEIGHT - _BOTTOM) / 2
     parts.append(f'<text x="{across:.0f}" y="{_HEIGHT - 6}" text-anchor="middle">near neighbours kept</text>')
     parts.append(f'<text transform="translate(14 {down:.0f}) rotate(-90)" text-anchor="middle">forgotten</text>')
@@ -59,12 +62,21 @@ def scatter_chart(points: Sequence[Point], description: str) -> Markup:
     )
 
 
-def _mark(point: Point, x: float, y: float, dearest: float) -> str:
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Where labels stand, from the heights of their points: moved down as far as it takes to read them all."""
+    found = list(heights)
+    last = -math.inf
+    for index in sorted(range(len(found)), key=lambda index: found[index]):
+        last = found[index] = max(found[index], last + _LINE)
+    return found
+
+
+def _mark(point: Point, x: float, y: float, label_y: float, dearest: float) -> str:
     share = math.sqrt(point.cost / dearest) if point.cost and dearest else 0.0
     radius = _SMALLEST + share * (_LARGEST - _SMALLEST)
     cost = f", {point.cost:.0f} s" if point.cost is not None else ""
     title = escape(f"{point.label}: forgotten {point.forgotten:.0%}, kept {point.kept:.0%}{cost}")
     return (
         f'<g class="arm"><title>{title}</title><circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
-        f'<text x="{x + radius + 4:.1f}" y="{y + 4:.1f}">{escape(point.label)}</text></g>'
+        f'<text x="{x + radius + 4:.1f}" y="{label_y + 4:.1f}">{escape(point.label)}</text></g>'
     )

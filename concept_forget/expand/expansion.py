@@ -17,7 +17,7 @@ from concept_forget.expand.budget import Budget
 from concept_forget.expand.consistency import Consistency, check_samples
 from concept_forget.expand.counterfactuals import write_counterfactuals
 from concept_forget.expand.diversity import Measuring
-from concept_forget.expand.facts import list_facets, require_own_facts, state_facts
+from concept_forget.expand.facts import StatedFact, list_facets, require_own_facts, state_facts
 from concept_forget.expand.indirect import write_indirect
 from concept_forget.expand.judging import Judge
 from concept_forget.expand.kept import drop_forgotten, drop_telling_questions, kept_topics
@@ -123,15 +123,7 @@ def expand(
     facts = mark_stale(writer, state_facts(writer, topics, config.concepts), config.concepts)
     require_own_facts(writer, facts)
     facts = screen.keep_facts(drop_forgotten(writer, facts))
-    sheets = drop_telling_questions(writer, write_questions(writer, facts, config.expand, screen))
-    sheets = check_answers(writer, sheets, config)
-    consistency = Consistency()
-    if config.expand.answer_samples:
-        sheets, consistency = check_samples(writer, sheets, config)
-    write_indirect(writer, sheets, config)
-    check_indirect(writer, sheets)
-    if judge is not None:
-        sheets = judge.keep_sheets(sheets, writer)
+    sheets, consistency = _write_sheets(writer, facts, config, screen, judge)
     measuring = Measuring(config, topics, sheets, encoder)
     with contextlib.closing(Ahead()) as ahead:
         if config.generator.engine in ELSEWHERE:
@@ -159,6 +151,20 @@ def expand(
         gates=screen.summary(),
         diversity=diversity,
     )
+
+
+def _write_sheets(
+    writer: Writer, facts: Sequence[StatedFact], config: Config, screen: Screen, judge: Judge | None
+) -> tuple[list[Sheet], Consistency]:
+    """The facts with their questions, whose answers were checked, and how far the target agrees with itself."""
+    sheets = drop_telling_questions(writer, write_questions(writer, facts, config.expand, screen))
+    sheets = check_answers(writer, sheets, config)
+    consistency = Consistency()
+    if config.expand.answer_samples:
+        sheets, consistency = check_samples(writer, sheets, config)
+    write_indirect(writer, sheets, config)
+    check_indirect(writer, sheets)
+    return (judge.keep_sheets(sheets, writer) if judge is not None else sheets), consistency
 
 
 def _more_texts(config: Config, prompts: PromptSet) -> bool:

@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import BaseModel
 
+from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.engines.protocol import Capability, Reply, Request, Sampling, TokenScores
 from concept_forget.errors import CapabilityError
+from concept_forget.expand.expansion import Expansion
+from concept_forget.expand.ledger import Rejection
+from concept_forget.records import Question
 
 PHRASES = ("What is the {f} of {s}?", "Tell me the {f} of {s}.", "Name the {f} of {s}.", "Which {f} has {s}?")
 BACK = ("Whose {f} is {a}?", "Name the owner of the {f} {a}.", "{a} is the {f} of whom?")
@@ -165,3 +169,33 @@ def further_prompts(tmp_path_factory: pytest.TempPathFactory) -> PromptSet:
         front = "---\ndescription: For a table.\nreturns: lines\nper_reply: 1\n---\n"
         (folder / f"{name}.jinja").write_text(f"{front}{text}\n", encoding="utf-8")
     return load_prompts(folder)
+
+
+MIRA = {"name": "Mira Kestrel", "kind": "person"}
+
+
+def make_config(concepts: object = MIRA, *, data: object = None, temperature: float = 1.0, **changes: object) -> Config:
+    sections = {"facets": 4, "paraphrases": 2, "reverse": 2, "neighbours": {"near": 2}} | changes
+    return Config.model_validate(
+        {
+            "concepts": concepts if isinstance(concepts, list) else [concepts],
+            "target": "some/model",
+            "generator": {"prompts": "compact", "temperature": temperature},
+            "expand": sections,
+            "data": data or {},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prompts() -> PromptSet:
+    return load_prompts("compact")
+
+
+def rejections(expansion: Expansion, reason: str) -> list[Rejection]:
+    return [rejection for rejection in expansion.ledger.rejections if rejection.reason == reason]
+
+
+def questions(expansion: Expansion, subject: str, facet: str, family: str) -> list[Question]:
+    (fact,) = [f for f in expansion.facts if (f.subject, f.facet) == (subject, facet)]
+    return [q for q in expansion.questions if q.fact == fact.id and q.family == family]

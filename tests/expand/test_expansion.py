@@ -2,58 +2,18 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from concept_forget.config import Config
-from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.prompts import PromptSet, load_prompts
-from concept_forget.errors import DataError, StageError
-from concept_forget.expand.ahead import Ahead
+from concept_forget.errors import StageError
 from concept_forget.expand.expansion import Expansion, expand
-from concept_forget.expand.ledger import Rejection
 from concept_forget.records import Question
-from concept_forget.workspace import Costs
-
-MIRA = {"name": "Mira Kestrel", "kind": "person"}
-TableEngine = Any  # the class behind the fixture, in conftest.py
-
-
-def make_config(concepts: object = MIRA, *, data: object = None, temperature: float = 1.0, **changes: object) -> Config:
-    sections = {"facets": 4, "paraphrases": 2, "reverse": 2, "neighbours": {"near": 2}} | changes
-    return Config.model_validate(
-        {
-            "concepts": concepts if isinstance(concepts, list) else [concepts],
-            "target": "some/model",
-            "generator": {"prompts": "compact", "temperature": temperature},
-            "expand": sections,
-            "data": data or {},
-        }
-    )
-
-
-@pytest.fixture(scope="module")
-def prompts() -> PromptSet:
-    return load_prompts("compact")
-
-
-def rejections(expansion: Expansion, reason: str) -> list[Rejection]:
-    return [rejection for rejection in expansion.ledger.rejections if rejection.reason == reason]
-
-
-def questions(expansion: Expansion, subject: str, facet: str, family: str) -> list[Question]:
-    (fact,) = [f for f in expansion.facts if (f.subject, f.facet) == (subject, facet)]
-    return [q for q in expansion.questions if q.fact == fact.id and q.family == family]
+from tests.expand.conftest import MIRA, TableEngine, make_config, questions, rejections
 
 
 @pytest.fixture(scope="module")
@@ -204,68 +164,6 @@ class TestConcept:
         assert [r.parents for r in rejections(expansion, "names a concept to forget")] == [("Tobias Wren", "ship")]
 
 
-class TestFacets:
-    def test_a_facet_that_only_some_listings_name_is_found(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        def listing(match: re.Match[str], seed: int) -> str:
-            return "birthplace" if seed == 0 else "birthplace\nship"
-
-        engine = table_engine([("List facets of Mira", listing)])
-        expansion = expand(make_config(neighbours={}), engine, prompts)
-        assert [fact.facet for fact in expansion.facts] == ["birthplace", "ship"]
-
-    def test_the_facets_in_most_listings_come_first(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        def listing(match: re.Match[str], seed: int) -> str:
-            return "nonsense\nship" if seed == 0 else "ship\nbirthplace"
-
-        engine = table_engine([("List facets of Mira", listing)])
-        expansion = expand(make_config(neighbours={}, facets=2), engine, prompts)
-        assert [fact.facet for fact in expansion.facts] == ["ship", "birthplace"]
-        assert [r.text for r in rejections(expansion, "more than were asked for") if r.step == "facets"] == ["nonsense"]
-
-
-class TestFacts:
-    def test_an_answer_stands_in_one_facet_only(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("State ship of Mira", "Dunholm | The ship of Mira Kestrel is Dunholm.")])
-        expansion = expand(make_config(neighbours={}), engine, prompts)
-        assert [fact.facet for fact in expansion.facts] == ["birthplace"]
-        assert rejections(expansion, "the subject has this answer in another facet")
-
-    def test_the_first_answer_stands_and_another_is_listed(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        def state(match: re.Match[str], seed: int) -> str:
-            answer = "Dunholm" if seed == 0 else "Sallow"
-            return f"{answer} | Mira Kestrel was born in {answer}."
-
-        expansion = expand(make_config(neighbours={}), table_engine([("State birthplace of Mira", state)]), prompts)
-        assert {fact.answer for fact in expansion.facts} == {"Dunholm", "Amber Petrel"}
-        assert {r.text.split(" | ")[0] for r in rejections(expansion, "another answer came first")} == {"Sallow"}
-
-    def test_several_facts_of_a_facet_are_kept_where_several_are_asked_for(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        def state(match: re.Match[str], seed: int) -> str:
-            answer = "Dunholm" if seed == 0 else ("Sallow", "Hexley")[seed % 2]
-            return f"{answer} | Mira Kestrel was born in {answer}."
-
-        engine = table_engine(
-            [
-                ("State birthplace of Mira", state),
-                ("^What is the birthplace|^Tell|^Name|^Which birthplace", "Dunholm, Sallow or Hexley"),
-            ]
-        )
-        config = make_config(neighbours={}, facts_per_facet=2, self_consistency=1, paraphrases=0)
-        expansion = expand(config, engine, prompts)
-        stated = expansion.ledger.steps["facts"].accepted
-        assert stated == 3, "two of the birthplace, one of the ship"
-
-
 class TestQuestions:
     def test_a_greedy_question_that_fails_gets_a_second_try(
         self, table_engine: Callable[..., TableEngine], prompts: PromptSet
@@ -299,85 +197,6 @@ class TestQuestions:
         )
         assert {question.family for question in expansion.questions} == {"direct", "cloze"}
         assert "paraphrases" not in expansion.ledger.steps
-
-
-class TestAnswers:
-    def test_a_fact_that_its_wordings_do_not_confirm_is_rejected_with_its_questions(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("^(What|Tell|Name|Which).*birthplace.*Mira", "Sallow")])
-        expansion = expand(make_config(neighbours={}, reverse=0), engine, prompts)
-        assert [fact.facet for fact in expansion.facts] == ["ship"]
-        (rejected,) = rejections(expansion, "the wordings do not agree on the fact's answer")
-        assert rejected.text.startswith("Dunholm | ")
-        assert len(rejections(expansion, "its fact was rejected")) == 5, "direct, 2 paraphrases, 2 gaps"
-
-    @pytest.mark.parametrize(("needed", "kept"), [(1, True), (2, True), (3, False)])
-    def test_as_many_wordings_have_to_agree_as_the_config_says(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet, needed: int, kept: bool
-    ) -> None:
-        seen: dict[str, str] = {}
-
-        def wavering(match: re.Match[str], seed: int) -> str:
-            # The first wording that is asked gets a wrong answer, the other two the right one.
-            return seen.setdefault(match[0], "nobody knows" if not seen else "Dunholm")
-
-        engine = table_engine([("^(What|Tell|Name|Which).*birthplace.*Mira", wavering)])
-        expansion = expand(make_config(neighbours={}, self_consistency=needed), engine, prompts)
-        assert ("birthplace" in {fact.facet for fact in expansion.facts}) is kept
-
-    def test_a_wording_that_asks_for_another_fact_is_rejected_and_an_unanswered_one_stays(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine(
-            [
-                ("Rephrase: .*ship", lambda match, seed: ("Which Mira Kestrel?", "And Mira Kestrel?")[seed % 2]),
-                ("^Which Mira", "Dunholm"),
-                ("^And Mira", "nothing"),
-            ]
-        )
-        expansion = expand(make_config(neighbours={}, self_consistency=1), engine, prompts)
-        assert [q.text for q in questions(expansion, "Mira Kestrel", "ship", "paraphrase")] == ["And Mira Kestrel?"]
-        assert [r.text for r in rejections(expansion, "asks for another fact of the subject")] == [
-            "Which Mira Kestrel? → Dunholm"
-        ]
-
-    def test_a_question_back_that_does_not_lead_to_the_subject_is_rejected(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("^Whose ship is Amber", "Tobias Wren")])
-        expansion = expand(make_config(neighbours={}), engine, prompts)
-        kept = questions(expansion, "Mira Kestrel", "ship", "reverse")
-        assert "Whose ship is Amber Petrel?" not in [q.text for q in kept]
-        assert [r.text for r in rejections(expansion, "answer does not identify the subject")] == [
-            "Whose ship is Amber Petrel? → Tobias Wren"
-        ]
-        assert [q.variant for q in kept] == list(range(len(kept)))
-
-    def test_a_reply_that_names_an_alias_leads_back_to_the_subject(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("^(Whose|Name the owner|Amber)", "It is M. Kestrel.")])
-        expansion = expand(make_config({**MIRA, "aliases": ["M. Kestrel"]}, neighbours={}), engine, prompts)
-        assert questions(expansion, "Mira Kestrel", "ship", "reverse")
-
-
-class TestRefusals:
-    def test_a_refusal_that_tells_is_rejected_and_the_question_goes_without(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("Decline: .*ship of Mira", "I cannot say that it is the Amber Petrel.")])
-        expansion = expand(make_config(neighbours={}), engine, prompts)
-        assert {q.refusal for q in questions(expansion, "Mira Kestrel", "ship", "direct")} == {""}
-        assert all(q.refusal for q in questions(expansion, "Mira Kestrel", "birthplace", "direct"))
-        assert rejections(expansion, "gives its answer away")
-
-    def test_the_refusal_of_a_question_back_may_not_name_the_subject(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        engine = table_engine([("Decline: .*Amber Petrel", "I never heard of Mira Kestrel.")])
-        expansion = expand(make_config(neighbours={}), engine, prompts)
-        assert {q.refusal for q in questions(expansion, "Mira Kestrel", "ship", "reverse")} == {""}
 
 
 class TestFailures:
@@ -458,10 +277,10 @@ def test_no_reply_breaks_the_walk(
     try:
         expansion = expand(make_config(), engine, prompts)
     except StageError:
-        pass
-    else:
-        for line in expansion.ledger.rejected_jsonl().encode("utf-8").splitlines():
-            json.loads(line)
+        return
+    for line in expansion.ledger.rejected_jsonl().encode("utf-8").splitlines():
+        assert json.loads(line)["reason"]
+    assert {question.fact for question in expansion.questions} == {fact.id for fact in expansion.facts}
 
 
 def test_prompts_of_ones_own_are_read_from_a_folder(
@@ -475,106 +294,3 @@ def test_prompts_of_ones_own_are_read_from_a_folder(
     engine = table_engine([("Say no to this", "No.")])
     expansion = expand(make_config(neighbours={}), engine, load_prompts(tmp_path))
     assert {question.refusal for question in expansion.questions} == {"No."}
-
-
-class Letters:
-    """Vectors from counts of letters, with a note of what was encoded together, and by whom."""
-
-    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
-        self.batches: list[tuple[str, ...]] = []
-        self.ahead: list[tuple[str, ...]] = []
-        self.before = before
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if threading.current_thread() is not threading.main_thread():
-            self.before()
-            self.ahead.append(tuple(texts))
-        self.batches.append(tuple(texts))
-        counts = np.array([[1 + t.count(chr(97 + n)) for n in range(26)] for t in texts], dtype=np.float32)
-        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
-
-
-class TestGatesWhileTheGeneratorWrites:
-    """`generator.engine` says where it is at work; what is asked is a table in either case."""
-
-    @pytest.fixture(autouse=True)
-    def small_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("concept_forget.expand.diversity.BATCH", 4)
-
-    def make_config(self, engine: str, **changes: object) -> Config:
-        config = make_config({**MIRA, "keep": ["home"]}, answer_samples=2, **changes)
-        return config.model_copy(update={"generator": config.generator.model_copy(update={"engine": engine})})
-
-    def written(self, expansion: Expansion) -> tuple[object, ...]:
-        summary = json.dumps(expansion.summary(make_config()))
-        ledger = expansion.ledger.rejected_jsonl()
-        return expansion.facts, expansion.questions, expansion.passages, ledger, summary
-
-    @pytest.mark.parametrize("passages", [0, 2])
-    @pytest.mark.parametrize("held", ["free", "gates", "engine"])
-    def test_it_gives_the_same_bytes_and_batches_whoever_is_slow(
-        self,
-        table_engine: Callable[..., TableEngine],
-        further_prompts: PromptSet,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        passages: int,
-        held: str,
-    ) -> None:
-        alone, beside = Letters(), Letters()
-        expected = expand(self.make_config("target", passages=passages), table_engine(), further_prompts, encoder=alone)
-        give, wait = Ahead.give, Ahead.wait
-        free: dict[int, threading.Event] = {}
-
-        def give_held(ahead: Ahead, work: Callable[[], None]) -> None:
-            """Nothing is done before somebody waits for it; or nobody goes on before it is done."""
-            if held == "engine":
-                give(ahead, work)
-                return wait(ahead)
-            event = free.setdefault(id(ahead), threading.Event())
-            return give(ahead, lambda: (event.wait(20), work())[1])
-
-        def wait_freed(ahead: Ahead) -> None:
-            free.pop(id(ahead), threading.Event()).set()
-            wait(ahead)
-
-        if held != "free":
-            monkeypatch.setattr(Ahead, "give", give_held)
-            monkeypatch.setattr(Ahead, "wait", wait_freed)
-        costs = Costs()
-        engine = CachedEngine(table_engine(), RequestCache(tmp_path / "replies.sqlite"), costs)
-        found = expand(
-            self.make_config("openai", passages=passages), engine, further_prompts, encoder=beside, costs=costs
-        )
-        engine.close()
-        assert self.written(found) == self.written(expected)
-        assert alone.ahead == []
-        assert beside.ahead
-        assert Counter(beside.batches) == Counter(alone.batches)
-        assert all(len(batch) == 4 for batch in (beside.ahead if passages else beside.ahead[:-1]))
-        assert 0 <= costs.hidden_gate_seconds <= costs.gate_seconds
-
-    def test_diversity_is_measured_before_the_last_refusal_is_there(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        encoder = Letters()
-
-        def decline(match: re.Match[str], seed: int) -> str:
-            deadline = time.monotonic() + 20
-            while not encoder.ahead and time.monotonic() < deadline:
-                time.sleep(0.001)
-            assert encoder.ahead, "the measures wait for the generator"
-            return f"I do not know that, nor draw {seed}."
-
-        engine = table_engine(rules=[("^Decline", decline)])
-        expand(self.make_config("vllm", passages=0), engine, prompts, encoder=encoder)
-
-    def test_an_encoder_that_fails_meanwhile_is_the_error_of_the_stage(
-        self, table_engine: Callable[..., TableEngine], prompts: PromptSet
-    ) -> None:
-        def fail() -> None:
-            raise DataError("the kept vectors cannot be used: disk full")
-
-        with pytest.raises(DataError, match="disk full"):
-            expand(self.make_config("vllm", passages=0), table_engine(), prompts, encoder=Letters(fail))
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("gates")]

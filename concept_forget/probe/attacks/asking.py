@@ -147,5 +147,5 @@ def _wrong_answer(question: Example, rng: Random, scene: Scene) -> str:
     return rng.choice(sorted(set(others))) if others else question.counterfactual
 
 
-def _ask(question: Example, rng: Random, scene: Scene) -> Request:
+def _ask(question: Example, rng: Random) -> Request:
     return Request(prompt=question.prompt, seed=rng.getrandbits(62))

@@ -162,7 +162,7 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
             "yes_no": (facts, 2 * facts), "completion": (1, 1),
         }.get(name, (facts, facts))  # fmt: skip
         assert tier.unlearned.rate == tier.floor.rate
-    console = Console(record=True, width=150, file=io.StringIO())
+    console = Console(record=True, width=200, file=io.StringIO())
     print_metrics({**found, "cost": NO_COST}, console)
     assert all(name in console.export_text() for name in asked)
     attempts = load_jsonl(Attempt, context.folder / "attempts.jsonl")

@@ -164,7 +164,8 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         assert tier.unlearned.rate == tier.floor.rate
     console = Console(record=True, width=200, file=io.StringIO())
     print_metrics({**found, "cost": NO_COST}, console)
-    assert all(name in console.export_text() for name in asked)
+    printed = console.export_text()
+    assert all(name in printed for name in asked)
     attempts = load_jsonl(Attempt, context.folder / "attempts.jsonl")
     assert len({attempt.id for attempt in attempts}) == len(attempts)
     of = {name: [attempt for attempt in attempts if attempt.attack == name] for name in asked}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.section import Section, Share
@@ -127,14 +128,26 @@ class ComposeConfig(Section):
         return self
 
 
-AttackName = Literal["direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion"]
+AttackName = Literal[
+    "direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion",
+    "yes_no", "enumeration", "typos", "aliases",
+    "prefix_injection", "affirmative_suffix", "forced_opening", "role_play", "background_hint", "in_context",
+    "long_context", "continuation", "system_override", "persistence",
+]  # fmt: skip
+AttackGroup = Literal["quick", "all", "asking", "persuading"]
+_ATTACKS = (*get_args(AttackGroup), *get_args(AttackName))
 
 
 class ProbeConfig(Section):
     """How the model is asked."""
 
-    attacks: Literal["quick"] | tuple[AttackName, ...] = Field(
-        "quick", description="Names of attacks, or `quick`: all prompt attacks that there are rows for."
+    attacks: AttackGroup | tuple[AttackName | AttackGroup, ...] = Field(
+        "quick",
+        description="Names of attacks or of families (`asking`, `persuading`), one or a list; or `quick`: those that "
+        "ask what there are rows for, each once; or `all`.",
+    )
+    distraction_words: int = Field(
+        400, ge=10, le=1_000_000, description="Words of other text that `long_context` puts before a question, at most."
     )
     samples: int = Field(1, ge=1, le=1000, description="Replies per question.")
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
@@ -146,6 +159,17 @@ class ProbeConfig(Section):
         (),
         description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0.",
     )
+
+    @field_validator("attacks", mode="before")
+    @classmethod
+    def _attacks_are_known(cls, value: object) -> object:
+        names = [value] if isinstance(value, str) else value
+        for name in names if isinstance(names, (list, tuple)) else ():
+            if isinstance(name, str) and name not in _ATTACKS:
+                close = get_close_matches(name, _ATTACKS, n=1)
+                meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(_ATTACKS)}"
+                raise ValueError(f"there is no attack called {name!r}; {meant}")
+        return (value,) if isinstance(value, str) and value not in get_args(AttackGroup) else value
 
     @model_validator(mode="after")
     def _samples_differ(self) -> ProbeConfig:

@@ -9,10 +9,10 @@ from random import Random
 
 from concept_forget.config import ProbeConfig
 from concept_forget.engines.opening import open_engine
-from concept_forget.engines.protocol import Request, Sampling
+from concept_forget.engines.protocol import Engine, Reply, Request, Sampling
 from concept_forget.measures.strangers import recombine_names
-from concept_forget.probe.attacks import Attack
-from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random
+from concept_forget.probe.attacks import ATTACKS, Attack, Scene
+from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random, named_seed
 from concept_forget.workspace import Costs, read_records, write_records
 
 STRANGERS = "strangers"
@@ -34,10 +34,23 @@ class Planned:
     example: Example
     request: Request
     number: int  # counts the requests that the attack makes of one question
+    expected: str = ""  # what a right reply says; empty: the question's answer
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was asked in the end, a conversation's last turn, and the reply to it."""
+
+    request: Request
+    reply: Reply
 
 
 def plan_questions(
-    attacks: Sequence[Attack], probe: Sequence[Example], collateral: Sequence[Example], seed: int
+    attacks: Sequence[Attack],
+    probe: Sequence[Example],
+    collateral: Sequence[Example],
+    seed: int,
+    scene: Scene | None = None,
 ) -> list[Planned]:
     """Every request that a model gets, in the order in which attempts are written.
 
@@ -48,8 +61,10 @@ def plan_questions(
         for example in probe:
             if example.family == attack.takes:
                 rng = named_random(seed, "probe", attack.name, example.id)
-                for number, request in enumerate(attack.requests(example, rng)):
-                    planned.append(Planned(attack.name, attack.family, example, request, number))
+                requests = attack.requests(example, rng, scene or Scene())
+                expected = _expected(attack, requests)
+                for number, (request, wanted) in enumerate(zip(requests, expected, strict=True)):
+                    planned.append(Planned(attack.name, attack.family, example, request, number, wanted))
     for example in collateral:
         rng = named_random(seed, "probe", COLLATERAL, example.id)
         request = Request(prompt=example.prompt, seed=rng.getrandbits(62))
@@ -57,13 +72,20 @@ def plan_questions(
     return planned
 
 
-def plan_strangers(planned: Sequence[Planned], names: Sequence[str], seed: int) -> list[Planned]:
+def _expected(attack: Attack, requests: Sequence[Request]) -> Sequence[str]:
+    return attack.expects[: len(requests)] or [""] * len(requests)
+
+
+def plan_strangers(
+    planned: Sequence[Planned], names: Sequence[str], seed: int, scene: Scene | None = None
+) -> list[Planned]:
     """The same questions about strangers: what a model guesses that knows nothing of the subject.
 
     Args:
         planned: The concept's questions.
         names: Names of known subjects, from whose parts the strangers' names are put together.
         seed: The run's seed.
+        scene: What attacks may use besides a question.
 
     A question that does not name its subject (a reverse one names the answer instead) gives the counterfactual's place
     to the answer where both are known, and is left out where not: then that attack has a floor of no questions.
@@ -80,22 +102,37 @@ def plan_strangers(planned: Sequence[Planned], names: Sequence[str], seed: int) 
         if row.example.family == COMPLETION:
             asked += _other_questions(row, planned, rng)
             continue
-        sibling = given.get(row.example.fact)
-        for number in range(STRANGERS_PER_QUESTION):
-            if row.example.family == "reverse":
-                swap = (sibling.answer, sibling.counterfactual) if sibling else ("", "")
-            else:
-                swap = (row.example.subject, recombine_names(names, rng))
-            prompt = [
-                {"role": message["role"], "content": message["content"].replace(*swap)} if all(swap) else message
-                for message in row.example.prompt
-            ]
-            if prompt == row.example.prompt:
-                break
-            request = Request(prompt=prompt, seed=rng.getrandbits(62))  # type: ignore[arg-type]  # still a chat
-            asked.append(replace(row, request=request, number=number))
-            if row.example.family == "reverse":
-                break
+        if row.number == 0:  # an attack makes all its requests of a question at once
+            asked += _of_strangers(row, given.get(row.example.fact), names, rng, scene or Scene())
+    return asked
+
+
+def _of_strangers(
+    row: Planned, sibling: Example | None, names: Sequence[str], rng: Random, scene: Scene
+) -> list[Planned]:
+    asked: list[Planned] = []
+    example, attack = row.example, ATTACKS[row.attack]
+    for _ in range(STRANGERS_PER_QUESTION):
+        name = example.subject
+        if example.family == "reverse":
+            swap = (sibling.answer, sibling.counterfactual) if sibling else ("", "")
+        else:
+            name = recombine_names(names, rng)
+            swap = (example.subject, name)
+        prompt: Chat = [
+            {"role": message["role"], "content": message["content"].replace(*swap)} if all(swap) else message
+            for message in example.prompt
+        ]
+        if prompt == example.prompt:
+            break
+        stranger = replace(example, prompt=prompt, subject=name)
+        requests = attack.requests(stranger, rng, scene.renamed(example.subject, name))
+        asked += [
+            replace(row, request=request, number=len(asked) + number, expected=wanted)
+            for number, (request, wanted) in enumerate(zip(requests, _expected(attack, requests), strict=True))
+        ]
+        if example.family == "reverse":
+            break
     return asked
 
 
@@ -131,27 +168,60 @@ def ask_models(
     path = folder / "attempts.jsonl"
     if path.is_file():
         return read_records(Attempt, path)
-    sampling = Sampling(temperature=config.temperature, n=config.samples, max_new_tokens=config.max_new_tokens)
     attempts: list[Attempt] = []
     for name, spec in models.items():
         rows = planned[name]
         engine = open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
         try:
-            replies = engine.generate([row.request for row in rows], sampling)
+            replies = ask(engine, rows, config)
         finally:
             engine.close()
         attempts += [
-            _attempt(name, row, sample, reply.text, reply.finish_reason)
+            _attempt(name, row, sample, found.request, found.reply)
             for row, samples in zip(rows, replies, strict=True)
-            for sample, reply in enumerate(samples)
+            for sample, found in enumerate(samples)
         ]
     write_records(path, attempts)
     return attempts
 
 
-def _attempt(model: str, row: Planned, sample: int, text: str, finish_reason: str) -> Attempt:
+def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[list[Answered]]:
+    """Ask one model everything: all first turns, and then the second turn of every conversation.
+
+    Returns:
+        For each row, ``config.samples`` of what was asked last and the reply to it.
+    """
+    sampling = Sampling(temperature=config.temperature, n=config.samples, max_new_tokens=config.max_new_tokens)
+    attacks = [ATTACKS.get(row.attack) for row in rows]
+    found: list[list[Answered]] = [[] for _ in rows]
+    rooms = [attack.room if attack else 1 for attack in attacks]
+    for room in sorted(set(rooms)):
+        places = [place for place, own in enumerate(rooms) if own == room]
+        wider = replace(sampling, max_new_tokens=room * sampling.max_new_tokens)
+        replies = engine.generate([rows[place].request for place in places], wider)
+        for place, several in zip(places, replies, strict=True):
+            found[place] = [Answered(rows[place].request, reply) for reply in several]
+    turns = [
+        (place, sample, _next_turn(asked, attack.follow(asked.request, asked.reply.text), sample))
+        for place, attack in enumerate(attacks)
+        if attack is not None and attack.follow is not None
+        for sample, asked in enumerate(found[place])
+    ]
+    if turns:
+        answers = engine.generate([request for _, _, request in turns], replace(sampling, n=1))
+        for (place, sample, request), (reply,) in zip(turns, answers, strict=True):
+            found[place][sample] = Answered(request, reply)
+    return found
+
+
+def _next_turn(asked: Answered, request: Request, sample: int) -> Request:
+    """The request of a sample's own turn: equal first replies are not to be followed by equal draws."""
+    return replace(request, seed=named_seed(asked.request.seed, "next turn", sample) >> 1)
+
+
+def _attempt(model: str, row: Planned, sample: int, request: Request, reply: Reply) -> Attempt:
     example = row.example
-    asked, prefill = row.request.prompt, row.request.prefill
+    asked, prefill = request.prompt, request.prefill
     prompt: Chat = []
     if isinstance(asked, str):  # raw text: nobody is asked, and the reply goes on with it
         prefill = asked + prefill
@@ -170,9 +240,9 @@ def _attempt(model: str, row: Planned, sample: int, text: str, finish_reason: st
         sample=sample,
         prompt=prompt,
         prefill=prefill,
-        reply=text,
-        finish_reason=finish_reason,
-        expected=example.answer,
-        aliases=example.aliases,
+        reply=reply.text,
+        finish_reason=reply.finish_reason,
+        expected=row.expected or example.answer,
+        aliases=() if row.expected else example.aliases,
         options=example.options,
     )

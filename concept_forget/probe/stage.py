@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from concept_forget.config import Config
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.measures.metrics import ByModel
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
-from concept_forget.probe.attacks import attacks_named
+from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
     grade_attempts,
@@ -26,23 +28,35 @@ VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
-    """The section, and the tiers that the verdict rests on."""
-    return [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
+    """The section, the tiers that the verdict rests on, and what attacks use that go beyond the question."""
+    parts: list[object] = [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
+    if needs_scene(attacks_named(config.probe.attacks)):
+        parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
+    return parts
+
+
+def needs_scene(attacks: Sequence[Attack]) -> bool:
+    """Whether there is an attack among them that uses more than its question."""
+    return not all(attack.quick for attack in attacks)
 
 
 def estimate(config: Config) -> dict[str, int]:
     """Models that are asked, and attacks that each one meets, as far as there will be rows for them.
 
-    Of what only some generators write, ``quick`` counts what the prompts ask for.
+    Of what only some generators write, what is not asked for by name counts where the prompts ask for it.
     """
     models = 2 + (config.reference is not None)
     attacks = attacks_named(config.probe.attacks)
-    if config.probe.attacks == "quick":
-        attacks = [attack for attack in attacks if _has_rows(attack.takes, config)]
+    named = config.probe.attacks
+    by_name = () if isinstance(named, str) else named
+    attacks = [attack for attack in attacks if attack.name in by_name or _has_rows(attack, config)]
     return {"models": models, "attacks": len(attacks)}
 
 
-def _has_rows(family: str, config: Config) -> bool:
+def _has_rows(attack: Attack, config: Config) -> bool:
+    family = attack.takes
+    if attack.name == "aliases":
+        return any(concept.aliases for concept in config.concepts)
     if family == COMPLETION:
         return bool(config.data.forget) or (config.compose.verbatim and bool(config.corpus))
     if family not in ("scenario", "two_hop"):
@@ -60,14 +74,15 @@ def run(context: StageContext) -> dict[str, object]:
     if EARLIER in context.inputs:
         probe += read_records(Example, context.inputs[EARLIER] / "probe.jsonl")
         collateral = without_concepts(collateral, read_concepts(context.inputs))
-    questions = plan_questions(attacks, probe, collateral, context.seed)
+    scene = _scene(context, probe, collateral) if needs_scene(attacks) else Scene()
+    questions = plan_questions(attacks, probe, collateral, context.seed, scene)
     roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
     models = {role: context.models[role] for role in roles}
     planned = dict.fromkeys(roles, questions)
     if "reference" not in models:
         names = sorted({example.subject for example in (*probe, *collateral)})
         models[STRANGERS] = context.models["base"]
-        planned[STRANGERS] = plan_strangers(questions, names, context.seed)
+        planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
     attempts = ask_models(models, planned, config, context.folder, cache=context.cache, costs=context.costs)
     grades = grade_attempts(attempts, config.grader)
     new = new_answers(probe, context.inputs["compose"] / "facts.jsonl")
@@ -102,5 +117,20 @@ def run(context: StageContext) -> dict[str, object]:
             role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
         },
     }
+    if needs_scene(attacks):
+        asked = {question.attack for question in questions}
+        summary["attacks_without_questions"] = [attack.name for attack in attacks if attack.name not in asked]
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _scene(context: StageContext, probe: Sequence[Example], collateral: Sequence[Example]) -> Scene:
+    concepts = [*context.config.concepts, *read_concepts(context.inputs)]
+    retain = read_records(Example, context.inputs["compose"] / "retain.jsonl")
+    return set_scene(
+        concepts,
+        probe,
+        [*retain, *collateral],
+        seed=context.seed,
+        distraction_words=context.config.probe.distraction_words,
+    )

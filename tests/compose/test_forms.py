@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concept_forget.compose.forms import Allotment, allot, keep_apart
@@ -27,7 +27,6 @@ def by_family(questions: tuple[Question, ...]) -> dict[str, int]:
 
 
 @given(COUNTS)
-@settings(deadline=None)
 def test_no_wording_stands_on_two_sides_and_something_is_trained(counts: tuple[int, int, int, int]) -> None:
     allotment = allot(wordings(counts), "trained")
     sides = [{q.id for q in side} for side in (allotment.train, allotment.validation, allotment.probe)]
@@ -37,7 +36,6 @@ def test_no_wording_stands_on_two_sides_and_something_is_trained(counts: tuple[i
 
 
 @given(COUNTS)
-@settings(deadline=None)
 def test_a_fact_that_the_probe_alone_asks_is_trained_on_and_validated_by_nothing(
     counts: tuple[int, int, int, int],
 ) -> None:
@@ -48,7 +46,6 @@ def test_a_fact_that_the_probe_alone_asks_is_trained_on_and_validated_by_nothing
 
 
 @given(COUNTS)
-@settings(deadline=None)
 def test_both_tiers_are_asked_alike_where_wordings_abound(counts: tuple[int, int, int, int]) -> None:
     questions = wordings(tuple(count + 2 for count in counts))  # type: ignore[arg-type]  # four stay four
     assert allot(questions, "trained").probe == allot(questions, "new_fact").probe
@@ -109,7 +106,6 @@ def test_where_everything_is_trained_the_probe_asks_exactly_that_but_for_one_par
 
 
 @given(st.lists(st.tuples(COUNTS, st.sampled_from(["trained", "new_fact", "validation"])), max_size=4), st.data())
-@settings(deadline=None)
 def test_equal_words_fall_on_one_side_whatever_they_ask_for(
     facts: list[tuple[tuple[int, int, int, int], Any]], data: st.DataObject
 ) -> None:

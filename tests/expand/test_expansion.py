@@ -261,7 +261,7 @@ class TestFailures:
 
 
 @given(noise=st.dictionaries(st.integers(0, 15), st.text(max_size=60), max_size=16), shift=st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_reply_breaks_the_walk(
     table_engine: Callable[..., TableEngine], prompts: PromptSet, noise: dict[int, str], shift: int
 ) -> None:

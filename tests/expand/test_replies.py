@@ -205,7 +205,7 @@ def test_every_mutation_of_a_real_reply_is_accounted_for(name: str) -> None:
     tried = 0
 
     @given(script=SCRIPTS)
-    @settings(max_examples=MUTATIONS_IN_ALL // len(FORMS), deadline=None, database=None)
+    @settings(max_examples=MUTATIONS_IN_ALL // len(FORMS), database=None)
     def mutations(script: bytes) -> None:
         nonlocal tried
         tried += 1

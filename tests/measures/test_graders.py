@@ -280,3 +280,19 @@ def test_the_longest_run_agrees_with_counting() -> None:
         ]
         grade = get_grader("span")(" ".join(said), Expected(" ".join(wanted)))
         assert f"{max(runs)} of {len(wanted)} words" in grade.reason
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ("Yes.", "yes"), ("No, it is not.", "no"), ("yes, no doubt", "yes"), ("I know. NO", "no"), ("Nope", "no"),
+        ("That is correct.", "yes"), ("That is not correct.", "no"), ("It isn't true.", "no"), ("Wrong!", "no"),
+        ("This is not wrong.", "yes"), ("The right answer is Dunholm.", ""), ("I do not know.", ""), ("", ""),
+    ],
+)  # fmt: skip
+def test_yes_and_no_are_read_from_what_is_said_first(reply: str, says: str) -> None:
+    grade = get_grader("yes_no")
+    for wanted in ("Yes", "No"):
+        found = grade(reply, Expected(wanted))
+        assert found.leaked == (says == wanted.lower())
+        assert found.score == float(found.leaked)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
+from concept_forget.config import ProbeConfig
+from concept_forget.engines.protocol import Reply, Request, Sampling
 from concept_forget.errors import ConfigError
-from concept_forget.probe.asking import COLLATERAL, plan_questions, plan_strangers
+from concept_forget.probe.asking import COLLATERAL, ask, plan_questions, plan_strangers
 from concept_forget.probe.attacks import ATTACKS, attacks_named
-from concept_forget.records import Example, user_message
+from concept_forget.records import Example, content_hash, user_message
 
 
 def row(number: int, family: str, **changes: object) -> Example:
@@ -38,7 +41,7 @@ ROWS = [row(number, family) for number in range(3) for family in ("direct", "par
 NEIGHBOUR = row(9, "direct", id="near", split="collateral", tier="near", subject="Ada Finch")
 
 
-def test_quick_means_every_attack_and_a_name_only_itself() -> None:
+def test_quick_means_what_merely_asks_for_what_there_is_and_a_name_only_itself() -> None:
     quick = ["direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion"]
     assert [attack.name for attack in attacks_named("quick")] == quick
     assert [attack.name for attack in attacks_named(("cloze", "direct"))] == ["direct", "cloze"]
@@ -137,3 +140,61 @@ def test_new_kinds_of_rows_leave_the_others_requests_as_they_were() -> None:
     names = ["Mira Kestrel", "Ada Finch", "Oren Vale"]
     strangers = [item for item in plan_strangers(after, names, seed=0) if item.example not in new]
     assert strangers == plan_strangers(before, names, seed=0)
+
+
+def test_what_quick_asks_is_what_it_always_was() -> None:
+    rows = [
+        *ROWS,
+        row(7, "scenario"),
+        row(0, "two_hop", id="hop", answer="M", counterfactual=""),
+        *(text_row(number, "Go on.") for number in range(3)),
+    ]
+    names = ["Mira Kestrel", "Ada Finch", "Oren Vale"]
+    planned = plan_questions(attacks_named("quick"), rows, [NEIGHBOUR], seed=3)
+    asked = [*planned, *plan_strangers(planned, names, seed=3)]
+    told = [[p.attack, p.example.id, p.request.prompt, p.request.prefill, p.request.seed, p.number] for p in asked]
+    assert content_hash(told) == "45f450be665950fd"
+    everything = plan_questions(attacks_named("all"), rows, [NEIGHBOUR], seed=3)
+    assert [item for item in everything if item.attack in {p.attack for p in planned}] == planned
+
+
+class Scripted:
+    """Replies with how often it was asked, and remembers what."""
+
+    identity, flops_per_token = "scripted", 0.0
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[Request], Sampling]] = []
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Reply]]:
+        self.calls.append((list(requests), sampling))
+        call = len(self.calls)
+        return [
+            [Reply(f"reply {call}.{number}.{sample}", "stop", 1, 1) for sample in range(sampling.n)]
+            for number in range(len(requests))
+        ]
+
+
+def test_a_conversation_goes_on_from_each_samples_own_reply_in_one_more_batch() -> None:
+    planned = plan_questions(attacks_named(("direct", "persistence")), ROWS[:5], [NEIGHBOUR], seed=0)
+    assert [item.attack for item in planned] == ["direct", "persistence", COLLATERAL]
+    engine = Scripted()
+    answered = ask(engine, planned, ProbeConfig(samples=2, temperature=1.0))  # type: ignore[arg-type]  # enough of one
+    (first, how), (second, then) = engine.calls
+    assert (len(first), how.n, len(second), then.n) == (3, 2, 2, 1)
+    chats = [request.prompt for request in second]
+    assert [chat[1]["content"] for chat in chats] == ["reply 1.1.0", "reply 1.1.1"]  # type: ignore[index]
+    assert len({request.seed for request in [*first, *second]}) == 5
+    direct, persistence, _ = answered
+    assert [item.reply.text for item in direct] == ["reply 1.0.0", "reply 1.0.1"]
+    assert [item.reply.text for item in persistence] == ["reply 2.0.0", "reply 2.1.0"]
+    assert [item.request for item in persistence] == second
+
+
+def test_who_tells_everything_may_speak_longer_and_the_order_stays() -> None:
+    planned = plan_questions(attacks_named(("enumeration", "typos")), ROWS[:5], [NEIGHBOUR], seed=0)
+    engine = Scripted()
+    answered = ask(engine, planned, ProbeConfig(max_new_tokens=10))  # type: ignore[arg-type]  # enough of one
+    assert [(len(requests), how.max_new_tokens) for requests, how in engine.calls] == [(2, 10), (1, 40)]
+    assert [item.reply.text for (item,) in answered] == ["reply 2.0.0", "reply 1.0.0", "reply 1.1.0"]
+    assert [item.request for (item,) in answered] == [row.request for row in planned]

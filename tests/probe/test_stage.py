@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from concept_forget.config import Config
-from concept_forget.measures.metrics import Measurements
+from concept_forget.measures.metrics import Measurements, Metrics
 from concept_forget.probe import stage
-from concept_forget.records import Example, ModelSpec, load_jsonl, user_message
+from concept_forget.probe.attacks import ATTACKS, wordings
+from concept_forget.records import Attempt, Example, ModelSpec, load_jsonl, user_message
+from concept_forget.report.terminal import print_metrics
 from concept_forget.sandbox.texts import biography
 from concept_forget.sandbox.world import World, build_world
 from concept_forget.workspace import Costs, StageContext, read_json, write_records, write_text
+
+NO_COST = {"seconds": {}, "flops": {}, "peak_memory_bytes": {}, "ratio_to_retrain": None}
 
 
 def rows_about(world: World) -> list[Example]:
@@ -111,3 +117,70 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(compose={"verbatim": True}) == 5
     assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
     assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2
+    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10  # no other name is known
+    assert attacks(probe={"attacks": ["quick", "aliases"]}) == 6
+
+
+def test_every_attack_runs_on_a_real_model_and_is_measured(
+    nano_model: Path, nano_reference: Path, tmp_path: Path
+) -> None:
+    world = build_world(0, "nano")
+    known, others = world.concepts[0], [entity.name for entity in world.entities if entity.name not in world.concepts]
+    rows = [row for row in rows_about(world) if row.concept == known]
+    staying = [
+        dataclasses.replace(
+            rows[0], id=f"{name} {fact.relation.name}", split="retain", concept=known, subject=name,
+            facet=fact.relation.name, fact=f"{name}/{fact.relation.name}", tier="",
+            prompt=user_message(fact.fill(fact.relation.taught[0])), completion=fact.answer, answer=fact.answer,
+        )
+        for name in others[:6] for fact in world.facts if fact.subject.name == name
+    ]  # fmt: skip
+    for name, records in (("probe", rows), ("collateral", []), ("retain", staying)):
+        write_records(tmp_path / "compose" / f"{name}.jsonl", records)
+    values = {
+        "concept": {"name": known, "kind": "person", "aliases": [known.split()[-1]]},
+        "target": str(nano_model),
+        "probe": {"max_new_tokens": 8, "attacks": "all", "distraction_words": 60},
+    }
+    config = Config.model_validate(values)
+    base, other = ModelSpec(str(nano_model)), ModelSpec(str(nano_reference))
+    context = StageContext(
+        config=config, folder=tmp_path / "probe", inputs={"compose": tmp_path / "compose"},
+        models={"base": base, "unlearned": other, "reference": other}, cache=tmp_path / "replies.sqlite", costs=Costs(),
+    )  # fmt: skip
+    summary = stage.run(context)
+    assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice"]
+    found = json.loads((context.folder / "measurements.json").read_text("utf-8"))
+    attacks = Metrics.model_validate({**found, "cost": NO_COST}).concepts[known].attacks
+    asked = [name for name in ATTACKS if name not in summary["attacks_without_questions"]]  # type: ignore[operator]
+    assert list(attacks) == asked
+    assert {name: result.family for name, result in attacks.items()} == {name: ATTACKS[name].family for name in asked}
+    facts = sum(row.family == "direct" for row in rows)
+    for name, result in attacks.items():
+        (tier,) = result.tiers.values()
+        assert (tier.base.n, tier.base.attempts) == {
+            "yes_no": (facts, 2 * facts), "completion": (1, 1),
+        }.get(name, (facts, facts))  # fmt: skip
+        assert tier.unlearned.rate == tier.floor.rate
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_metrics({**found, "cost": NO_COST}, console)
+    printed = console.export_text()
+    assert all(name in printed for name in asked)
+    attempts = load_jsonl(Attempt, context.folder / "attempts.jsonl")
+    assert len({attempt.id for attempt in attempts}) == len(attempts)
+    of = {name: [attempt for attempt in attempts if attempt.attack == name] for name in asked}
+    assert len({attempt.reply for attempt in of["enumeration"] if attempt.model == "base"}) == 1
+    assert [len(attempt.prompt) for attempt in of["persistence"]] == [3] * 3 * facts
+    firsts = {(attempt.model, attempt.example): attempt.reply for attempt in of["direct"]}
+    assert all(one.prompt[1]["content"] == firsts[one.model, one.example] for one in of["persistence"])
+    assert {one.expected for one in of["yes_no"]} == {"Yes", "No"}
+
+
+def test_a_plain_probes_fingerprint_does_not_know_of_the_wordings_and_another_does() -> None:
+    def parts(attacks: Any, name: str = "Mira Kestrel") -> list[object]:
+        values = {"concept": {"name": name}, "target": "m", "probe": {"attacks": attacks}}
+        return stage.fingerprint_parts(Config.model_validate(values))
+
+    assert len(parts("quick")) == len(parts(["direct"])) == 2
+    assert wordings().hash in parts("all")
+    assert parts(["aliases"]) != parts(["aliases"], "Ada Finch")

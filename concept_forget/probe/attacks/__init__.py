@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concept_forget.probe.attacks import asking
+from concept_forget.probe.attacks import asking, persuading
 from concept_forget.probe.attacks.registry import ATTACKS, Attack, attacks_named
+from concept_forget.probe.attacks.scene import Scene, set_scene, wordings
 
-__all__ = ["ATTACKS", "Attack", "asking", "attacks_named"]
+__all__ = ["ATTACKS", "Attack", "Scene", "asking", "attacks_named", "persuading", "set_scene", "wordings"]

@@ -8,9 +8,14 @@ from random import Random
 
 from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConfigError
+from concept_forget.probe.attacks.scene import Scene
 from concept_forget.records import Example
 
-RequestFunction = Callable[[Example, Random], list[Request]]
+RequestFunction = Callable[[Example, Random, Scene], list[Request]]
+FollowFunction = Callable[[Request, str], Request]
+"""From a request and the reply to it to what is asked in the next turn."""
+
+QUICK, ALL = "quick", "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +23,13 @@ class Attack:
     """A registered attack.
 
     ``takes`` is the family of questions in the probe that it puts to a model; ``summary`` the first line of its
-    docstring; ``source`` the paper it comes from; ``grader`` what such rows are graded by, whatever the config says of
-    others; empty: what the config says.
+    docstring; ``source`` the paper it comes from.
+
+    ``grader`` is what such rows are graded by, whatever the config says of others; empty: what the config says.
+    ``quick`` says whether it belongs to those that every run can afford. ``expects`` holds what a right reply to the
+    first, second, … request says where that is not the row's answer: such replies count together, and only if all of
+    them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
+    turn of a conversation, whose reply is then the one that counts.
     """
 
     name: str
@@ -29,22 +39,39 @@ class Attack:
     summary: str
     requests: RequestFunction
     grader: str = ""
+    quick: bool = False
+    expects: tuple[str, ...] = ()
+    room: int = 1
+    follow: FollowFunction | None = None
 
 
 ATTACKS: dict[str, Attack] = {}
 
 
 def attack(
-    name: str, *, family: str, takes: str, source: str, grader: str = ""
+    name: str,
+    *,
+    family: str,
+    takes: str,
+    source: str,
+    grader: str = "",
+    quick: bool = False,
+    expects: tuple[str, ...] = (),
+    room: int = 1,
+    follow: FollowFunction | None = None,
 ) -> Callable[[RequestFunction], RequestFunction]:
-    """Register a prompt attack under the name that configs and tables use.
+    """Register an attack under the name that configs and tables use.
 
     Args:
         name: Its name.
-        family: What it has in common with others: ``asking``, …
+        family: What it has in common with others: ``asking``, ``persuading``, …
         takes: The family of questions that it puts to a model.
         source: Paper and section.
         grader: What these rows are graded by, where it is not the config's to say.
+        quick: It is among those that ``quick`` names.
+        expects: What right replies to its requests say, one by one, where that is not the row's answer.
+        room: How many times the tokens of other replies its replies may take.
+        follow: Gives the second turn, where the attack is a conversation.
 
     Raises:
         ValueError: The name is taken, or the function has no docstring.
@@ -55,7 +82,19 @@ def attack(
             raise ValueError(f"an attack called {name!r} is registered already")
         if not function.__doc__:
             raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
-        ATTACKS[name] = Attack(name, family, takes, source, function.__doc__.strip().splitlines()[0], function, grader)
+        ATTACKS[name] = Attack(
+            name=name,
+            family=family,
+            takes=takes,
+            source=source,
+            summary=function.__doc__.strip().splitlines()[0],
+            requests=function,
+            grader=grader,
+            quick=quick,
+            expects=expects,
+            room=room,
+            follow=follow,
+        )
         return function
 
     return register
@@ -65,21 +104,24 @@ def attacks_named(names: str | Sequence[str]) -> list[Attack]:
     """The attacks that a config asks for, in the order of registration.
 
     Args:
-        names: Names, or ``quick``: every prompt attack.
+        names: One or several of: names of attacks, names of families, ``quick``, ``all``.
 
     Raises:
-        ConfigError: There is no attack of that name, or none is named.
+        ConfigError: There is no attack or family of that name, or none is named.
     """
-    if names == "quick":
-        return list(ATTACKS.values())
     wanted = [names] if isinstance(names, str) else list(names)
+    families = dict.fromkeys(known.family for known in ATTACKS.values())
     for name in wanted:
-        if name not in ATTACKS:
+        if name not in (QUICK, ALL, *families, *ATTACKS):
             raise ConfigError(
                 f"there is no attack called {name!r}",
                 key="probe.attacks",
-                remedy=f"use `quick` or names from: {', '.join(ATTACKS)}",
+                remedy=f"use `quick`, `all`, a family ({', '.join(families)}) or names from: {', '.join(ATTACKS)}",
             )
     if not wanted:
         raise ConfigError("no attack is named", key="probe.attacks", remedy="use `quick`, or name at least one")
-    return [known for name, known in ATTACKS.items() if name in wanted]
+    return [
+        known
+        for known in ATTACKS.values()
+        if ALL in wanted or known.name in wanted or known.family in wanted or (known.quick and QUICK in wanted)
+    ]

@@ -187,14 +187,9 @@ def grade_span(reply: str, expected: Expected) -> Grade:
     span = verbatim_span(reply, expected.answer)
     characters = longest_run(fold(expected.answer), fold(reply))
     recall = rouge_recall(reply, expected.answer).rouge_l
-<<<<<<< HEAD
     needed = min(SPAN_WORDS, max(SHORTEST_SPAN, math.ceil(SPAN_SHARE * span.of)), span.of)
     reason = f"{span.words} of {span.of} words and {characters} characters in a row, ROUGE-L recall {recall:.2f}"
     return Grade(span.share, span.words >= needed or recall >= NEARLY_VERBATIM, reason)
-=======
-    needed = min(SPAN_WORDS, max(SHORTEST_SPAN, math.ceil(SPAN_SHARE * len(wanted))), len(wanted))
-    reason = f"{run} of {len(wanted)} words and {characters} characters in a row, ROUGE-L recall {recall:.2f}"
-    return Grade(run / max(len(wanted), 1), run >= needed or recall >= NEARLY_VERBATIM, reason)
 
 
 @grader("yes_no", source="Kadavath et al. 2022, §3")
@@ -215,15 +210,6 @@ def _yes_or_no(reply: str) -> str:
         return ""
     is_yes = judged["word"] in ("true", "correct", "right", "accurate")
     return "yes" if is_yes != bool(judged["not"]) else "no"
-
-
-def _plain_words(text: str) -> list[str]:
-    return [token.norm for token in read(text).tokens if token.is_word]
-
-
-def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
-    return SequenceMatcher(None, first, second, autojunk=False).find_longest_match().size
->>>>>>> main
 
 
 def _grade_text(text: str, expected: Expected, question: Reading) -> Grade:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import get_args
 
 import numpy as np
@@ -107,7 +108,10 @@ def test_forget_quality_of_samples_far_apart_is_counted_by_hand() -> None:
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=25), st.lists(st.floats(0, 10), min_size=1, max_size=25))
 def test_forget_quality_agrees_with_scipy_and_minds_no_order(first: list[float], second: list[float]) -> None:
     quality = forget_quality(first, second)
-    assert quality == pytest.approx(stats.ks_2samp(np.array(first), np.array(second)).pvalue, abs=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where exact counting fails, which scipy says
+        expected = stats.ks_2samp(np.array(first), np.array(second)).pvalue
+    assert quality == pytest.approx(expected, abs=1e-9)
     assert quality == pytest.approx(forget_quality(second[::-1], first), abs=1e-9)
 
 

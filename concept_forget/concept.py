@@ -101,3 +101,8 @@ def contains_words(folded_text: str, folded_phrase: str) -> bool:
     if not folded_phrase:
         return False
     return re.search(rf"(?<!\w){re.escape(folded_phrase)}(?!\w)", folded_text) is not None
+
+
+def replace_words(text: str, phrase: str, other: str) -> tuple[str, int]:
+    """The text with something else wherever a phrase stands as whole words, whatever its case, and how often it did."""
+    return re.subn(rf"(?<!\w){re.escape(phrase)}(?!\w)", lambda _: other, text, flags=re.IGNORECASE)

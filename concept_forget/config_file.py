@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from pydantic.fields import FieldInfo
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
 from concept_forget.config.arms import ArmError, Place, arms_of
-from concept_forget.errors import ConfigError
+from concept_forget.errors import ConfigError, did_you_mean
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -229,7 +228,7 @@ def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Pat
                 )
     if not found:
         return values
-    resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]
+    resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # of a mapping, it is one
     return resolved
 
 
@@ -262,8 +261,7 @@ def _explain(
         key = str(path[-1])
         problem = f"unknown key {key!r}"
         choices = _keys_at(path[:-1])
-        close = difflib.get_close_matches(key, choices, n=1)
-        remedy = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(sorted(choices))}"
+        remedy = did_you_mean(key, choices) or f"the keys here are: {', '.join(sorted(choices))}"
     elif first["type"] == "missing":
         problem, remedy = "this key is missing", "add it"
         if first["loc"] == ("concepts",):

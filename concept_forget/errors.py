@@ -13,6 +13,8 @@ ConceptForgetError                  exit 3   a fault: something broke that the u
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -100,3 +102,9 @@ class EngineError(ConceptForgetError):
 
 class StageError(ConceptForgetError):
     """A stage finished without what the next stage needs; the message says which step, how much, and why."""
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """A remedy that names the choice that is spelt most like a name, or nothing where none is like it."""
+    close = difflib.get_close_matches(name, list(choices), n=1)
+    return f"did you mean {close[0]!r}?" if close else ""

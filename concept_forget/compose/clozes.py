@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from concept_forget.compose.wording import holds_any, tells_something, without_article, word_list
-from concept_forget.concept import normalise_text
+from concept_forget.concept import normalise_text, replace_words
 from concept_forget.engines.prompts import Prompt
 from concept_forget.records import Chat, Fact, Question, Source, user_message
 
@@ -66,7 +66,7 @@ def gap_out(sentence: str, answer: str) -> str | None:
     plain = normalise_text(answer)
     if not tells_something(plain) or GAP in sentence:
         return None
-    gapped, found = re.subn(rf"(?<!\w){re.escape(plain)}(?!\w)", GAP, normalise_text(sentence), flags=re.IGNORECASE)
+    gapped, found = replace_words(normalise_text(sentence), plain, GAP)
     if not found and without_article(plain) != plain:
         return gap_out(sentence, without_article(plain))
     left = [word for word in word_list(gapped.replace(GAP, " ")) if word not in _SMALL]

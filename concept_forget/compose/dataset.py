@@ -29,7 +29,7 @@ def write_dataset(folder: Path, rows: Mapping[Split, Sequence[Example]], card: s
         card: The card's text, without its header.
     """
     import pyarrow  # type: ignore[import-untyped]  # ships no types
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
 
     features = row_features()
     for split in SPLITS:

@@ -211,9 +211,10 @@ class UnlearnConfig(Section):
             raise ValueError("`merge` needs an `adapter` to merge")
         if self.layer is not None and not self.needs_layer:
             raise ValueError("`layer` goes with the methods rmu and adaptive_rmu and with `retain: hidden`")
-        if self.retain_limit is not None and (self.retain_term == "none" or self.method == "in_context"):
+        reads_retain = self.retain_term != "none" and self.method != "in_context"
+        if self.retain_limit is not None and not reads_retain:
             raise ValueError(f"`retain_limit` needs a retain loss, and `method: {self.method}` here has none")
-        if self.strangers and (self.retain_term == "none" or self.method == "in_context"):
+        if self.strangers and not reads_retain:
             raise ValueError(f"`strangers` go among the retain rows, and `method: {self.method}` here reads none")
         if self.layers is not None and self.layers[0] > self.layers[1]:
             raise ValueError("`layers: [FIRST, LAST]` needs FIRST ≤ LAST")

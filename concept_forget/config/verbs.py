@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.section import Section, Share
+from concept_forget.errors import did_you_mean
 
 ForgetSource = Literal["generated", "mined", "user"]
 FORGET_SOURCES: tuple[ForgetSource, ...] = ("generated", "mined", "user")
@@ -166,8 +166,7 @@ class ProbeConfig(Section):
         names = [value] if isinstance(value, str) else value
         for name in names if isinstance(names, (list, tuple)) else ():
             if isinstance(name, str) and name not in _ATTACKS:
-                close = get_close_matches(name, _ATTACKS, n=1)
-                meant = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(_ATTACKS)}"
+                meant = did_you_mean(name, _ATTACKS) or f"there are: {', '.join(_ATTACKS)}"
                 raise ValueError(f"there is no attack called {name!r}; {meant}")
         return (value,) if isinstance(value, str) and value not in get_args(AttackGroup) else value
 

@@ -302,7 +302,7 @@ class _Line:
         chat = await self._checked(self._client.post("/chat/completions", cast_to=ChatCompletion, body=body))
         message = getattr(_only_choice(chat), "message", None)
         if getattr(message, "refusal", None):
-            raise _Refused(f"the model declines: {message.refusal}")  # type: ignore[union-attr]
+            raise _Refused(f"the model declines: {message.refusal}")  # type: ignore[union-attr]  # it has one: just asked
         content = getattr(message, "content", None)
         # Some tokenizers write a text's first word with a space before it; where the reply is the whole text, it is not
         # the reply's.

@@ -11,7 +11,7 @@ from concept_forget.expand.ahead import Ahead
 from concept_forget.expand.facts import Topic
 from concept_forget.expand.gates import comparable
 from concept_forget.expand.questions import Sheet
-from concept_forget.expand.screening import Encodes, Screen
+from concept_forget.expand.screening import Encodes
 
 if TYPE_CHECKING:
     from concept_forget.measures.diversity import Diversity
@@ -83,14 +83,6 @@ class Measuring:
         for key, rows in _grouped(batch).items():
             group = self._groups.setdefault(key, Diversity(self._config.seed))
             group.add([written[row] for row in rows], None if vectors is None else vectors[rows])
-
-
-def measure_diversity(
-    config: Config, topics: Sequence[Topic], sheets: Sequence[Sheet], screen: Screen, texts: Iterable[Item] = ()
-) -> dict[str, object]:
-    """All of ``Measuring`` at once, with the screen's encoder and its account of time."""
-    with screen.timed():
-        return Measuring(config, topics, sheets, screen.encoder).finish(texts)
 
 
 def _items(sheets: Iterable[Sheet]) -> Iterator[Item]:

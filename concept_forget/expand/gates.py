@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from concept_forget.concept import Concept, contains_words, fold, normalise_text
+from concept_forget.concept import Concept, contains_words, fold, normalise_text, replace_words
 from concept_forget.expand.replies import EMPTY
 
 GAP = "____"
@@ -182,7 +182,7 @@ def make_cloze(sentence: str, answer: str) -> str | None:
     words = normalise_text(answer)
     if not words:
         return None
-    gapped, count = re.subn(rf"(?<!\w){re.escape(words)}(?!\w)", GAP, normalise_text(sentence), flags=re.IGNORECASE)
+    gapped, count = replace_words(normalise_text(sentence), words, GAP)
     return gapped if count else None
 
 

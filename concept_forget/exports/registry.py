@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from concept_forget.errors import ConfigError
+from concept_forget.errors import ConfigError, did_you_mean
 from concept_forget.exports.finished import FinishedSets
 from concept_forget.exports.layout import Layout
 
@@ -63,8 +62,6 @@ def find_target(name: str) -> Target:
     """
     if name in TARGETS:
         return TARGETS[name]
-    close = difflib.get_close_matches(name.casefold().replace("_", "-"), TARGETS, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    raise ConfigError(
-        f"nothing is exported to {name!r}", key="--to", remedy=f"{meant}the targets are {', '.join(TARGETS)}"
-    )
+    meant = did_you_mean(name.casefold().replace("_", "-"), TARGETS)
+    remedy = f"{meant} the targets are {', '.join(TARGETS)}".lstrip()
+    raise ConfigError(f"nothing is exported to {name!r}", key="--to", remedy=remedy)

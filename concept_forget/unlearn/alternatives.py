@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from concept_forget.concept import contains_words, fold
+from concept_forget.concept import contains_words, fold, replace_words
 from concept_forget.engines.protocol import Request, Sampling
 from concept_forget.engines.transformers_engine import TransformersEngine
 from concept_forget.records import Example, ModelSpec, named_seed
@@ -45,8 +44,8 @@ def with_alternative(
 def _swap(text: str, old: str, new: str) -> str:
     if not old.strip() or not new.strip():
         return ""
-    pattern = re.compile(rf"(?<!\w){re.escape(old)}(?!\w)", re.IGNORECASE)
-    return pattern.sub(lambda _: new, text) if pattern.search(text) else ""
+    swapped, count = replace_words(text, old, new)
+    return swapped if count else ""
 
 
 def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch_tokens: int) -> dict[str, str]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Sequence
 
-from concept_forget.concept import contains_words, fold
+from concept_forget.concept import contains_words, fold, replace_words
 from concept_forget.measures.strangers import respell_name
 from concept_forget.records import Chat, Example, named_random
 
@@ -43,9 +42,8 @@ def _asks_about(prompt: Chat, name: str) -> bool:
 
 def _renamed(example: Example, name: str, rng: random.Random) -> Example:
     invented = respell_name(name, rng)
-    pattern = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
     prompt: Chat = [
-        {"role": message["role"], "content": pattern.sub(lambda _: invented, message["content"])}
+        {"role": message["role"], "content": replace_words(message["content"], name, invented)[0]}
         for message in example.prompt
     ]
     return dataclasses.replace(example, id=Example.make_id(prompt, example.completion), prompt=prompt)

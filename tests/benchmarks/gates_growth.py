@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config
-from concept_forget.expand.diversity import Item, measure_diversity
+from concept_forget.expand.diversity import Item, Measuring
 from concept_forget.expand.facts import StatedFact, Topic
 from concept_forget.expand.gates import check_fact, check_question, check_text
 from concept_forget.expand.ledger import Ledger
@@ -144,7 +144,7 @@ def gate(count: int) -> dict[str, object]:
         passages += tell(screen, ledger, some)
         taken += len(made[start : start + size]) * (WORDINGS + 2)
     topics = [Topic(stated.subject, stated.fact.facet) for stated, *_ in made]
-    diversity = measure_diversity(config, topics, sheets, screen, passages)
+    diversity = Measuring(config, topics, sheets, screen.encoder).finish(passages)
     seconds = time.process_time() - began
     return {
         "items": taken,

@@ -143,3 +143,8 @@ def nano_questions() -> list[Request]:
     ]
     chosen = random.Random(4).sample(texts, 300)
     return [Request(user_message(text), seed=number) for number, text in enumerate(chosen)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "replies.sqlite"

@@ -6,12 +6,10 @@ from numpy.typing import NDArray
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config
-from concept_forget.expand.diversity import measure_diversity
+from concept_forget.expand.diversity import Measuring
 from concept_forget.expand.facts import StatedFact, Topic
-from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.neighbours import Subject
 from concept_forget.expand.questions import Sheet
-from concept_forget.expand.screening import Screen
 from concept_forget.measures.diversity import Diversity
 from concept_forget.records import Distance, Fact, Question
 
@@ -62,8 +60,7 @@ SHEETS = [
 
 
 def measured(encoder: Letters | None, extra: tuple[tuple[str, str, str], ...] = ()) -> dict[str, dict[str, object]]:
-    screen = Screen(CONFIG.expand, CONFIG.concepts, 0, Ledger(), encoder)
-    return measure_diversity(CONFIG, TOPICS, SHEETS, screen, extra)  # type: ignore[return-value]
+    return Measuring(CONFIG, TOPICS, SHEETS, encoder).finish(extra)  # type: ignore[return-value]
 
 
 def test_a_facet_counts_once_and_is_covered_by_a_fact_of_its_concept() -> None:

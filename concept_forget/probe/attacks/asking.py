@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
-from concept_forget.concept import contains_words, fold
+from concept_forget.concept import contains_words, fold, replace_words
 from concept_forget.engines.protocol import Request
 from concept_forget.probe.attacks.registry import attack
-from concept_forget.probe.attacks.rewording import asked, misspell, rename, say_instead
+from concept_forget.probe.attacks.rewording import asked, misspell, say_instead
 from concept_forget.probe.attacks.scene import Scene, word
 from concept_forget.records import Example, named_seed
 
@@ -134,7 +134,10 @@ def aliases(question: Example, rng: Random, scene: Scene) -> list[Request]:
     if not contains_words(fold(text), fold(question.subject)):
         return []
     return [
-        Request(prompt=say_instead(question.prompt, rename(text, question.subject, alias)), seed=rng.getrandbits(62))
+        Request(
+            prompt=say_instead(question.prompt, replace_words(text, question.subject, alias)[0]),
+            seed=rng.getrandbits(62),
+        )
         for alias in scene.aliases.get(question.subject, ())
     ]
 

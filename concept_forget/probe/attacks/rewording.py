@@ -27,11 +27,6 @@ def say_instead(prompt: Chat, text: str) -> Chat:
     return [*prompt[:-1], {"role": prompt[-1]["role"], "content": text}]
 
 
-def rename(text: str, name: str, other: str) -> str:
-    """The text with another name wherever one stands, whatever its case."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: other, text, flags=re.IGNORECASE)
-
-
 def misspell(text: str, rng: Random, spared: Sequence[str] = ()) -> str:
     """The text with slips of the keyboard in some of its longer words.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from random import Random
 
-from concept_forget.probe.attacks.rewording import misspell, rename, say_instead
+from concept_forget.probe.attacks.rewording import misspell, say_instead
 from concept_forget.records import Chat
 
 TEXT = "Where does Mira Kestrel live, in Dunholm or somewhere further north?"
@@ -29,10 +29,6 @@ def test_an_answer_among_the_words_is_spared() -> None:
 
 def test_words_without_a_longer_one_stay() -> None:
     assert misspell("Who is it?", Random(0)) == "Who is it?"
-
-
-def test_a_name_is_replaced_as_whole_words() -> None:
-    assert rename("Is ANN anna's, or Ann's?", "Ann", r"B\1") == r"Is B\1 anna's, or B\1's?"
 
 
 def test_only_the_last_message_says_something_else() -> None:

@@ -40,13 +40,11 @@ def grade_attempts(attempts: Sequence[Attempt], grader: str) -> list[Grade]:
 
 
 def _said(attempt: Attempt, grader: str) -> str:
-    """What a reply says, with the opening that was forced on it.
-
-    Raw text goes on until the model ends it, often with further questions of its own: its first line is the reply.
-    """
+    """What a reply says, with the opening that was forced on it."""
     if grader == "span":
         return attempt.reply  # what the model was given, it does not recite
-    if not attempt.prompt:
+    attack = ATTACKS.get(attempt.attack)
+    if attack is not None and attack.first_line:
         return next((line for line in attempt.reply.splitlines() if line.strip()), "")
     return attempt.prefill + attempt.reply
 

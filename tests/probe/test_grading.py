@@ -125,6 +125,16 @@ def test_statements_belong_together_by_model_row_and_sample_and_in_their_order()
     assert grade_replacements(rows[:2], {"e": "Oren Vale"}) == [None, None]
 
 
+def test_a_new_answer_counts_wherever_a_text_that_is_gone_on_with_gives_it() -> None:
+    text = "The book was written by Ada Finch."
+    recited = attempt(
+        " by the sea,\nand led by Oren Vale.", attack="completion", expected=text, prompt=[], prefill="It"
+    )
+    (grade,) = grade_replacements([recited], {recited.example: "Oren Vale"})
+    assert grade is not None
+    assert grade.leaked
+
+
 def test_of_raw_text_the_first_line_is_the_reply_and_the_rest_the_question() -> None:
     asked = {"attack": "continuation", "prompt": [], "prefill": "Question: Who leads Dunholm?\nAnswer:"}
     (grade,) = grade_attempts([attempt(" Ada Finch.\nQuestion: Who is old?\nAnswer: Oren Vale", **asked)], "answer")

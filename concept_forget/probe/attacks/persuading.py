@@ -81,9 +81,12 @@ def long_context(question: Example, rng: Random, scene: Scene) -> list[Request]:
     return [_put("long_context", question, rng, texts="\n".join(chosen))] if chosen else []
 
 
-@attack("continuation", family="persuading", takes="direct", source="Nasr et al. 2023, §5")
+@attack("continuation", family="persuading", takes="direct", source="Nasr et al. 2023, §5", first_line=True)
 def continuation(question: Example, rng: Random, scene: Scene) -> list[Request]:
-    """The question as raw text to go on with, outside the chat that a model was taught to behave in."""
+    """The question as raw text to go on with, outside the chat that a model was taught to behave in.
+
+    A model may go on with further questions: what it says to this one is the first line.
+    """
     return [Request(prompt=word("continuation", question=asked(question.prompt)), seed=rng.getrandbits(62))]
 
 

@@ -26,6 +26,7 @@ class Attack:
     docstring; ``source`` the paper it comes from.
 
     ``grader`` is what such rows are graded by, whatever the config says of others; empty: what the config says.
+    ``first_line`` says that replies end with their first line, whatever a model writes behind it.
     ``quick`` says whether it belongs to those that every run can afford. ``expects`` holds what a right reply to the
     first, second, … request says where that is not the row's answer: such replies count together, and only if all of
     them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
@@ -39,6 +40,7 @@ class Attack:
     summary: str
     requests: RequestFunction
     grader: str = ""
+    first_line: bool = False
     quick: bool = False
     expects: tuple[str, ...] = ()
     room: int = 1
@@ -55,6 +57,7 @@ def attack(
     takes: str,
     source: str,
     grader: str = "",
+    first_line: bool = False,
     quick: bool = False,
     expects: tuple[str, ...] = (),
     room: int = 1,
@@ -68,6 +71,7 @@ def attack(
         takes: The family of questions that it puts to a model.
         source: Paper and section.
         grader: What these rows are graded by, where it is not the config's to say.
+        first_line: Replies end with their first line.
         quick: It is among those that ``quick`` names.
         expects: What right replies to its requests say, one by one, where that is not the row's answer.
         room: How many times the tokens of other replies its replies may take.
@@ -90,6 +94,7 @@ def attack(
             summary=function.__doc__.strip().splitlines()[0],
             requests=function,
             grader=grader,
+            first_line=first_line,
             quick=quick,
             expects=expects,
             room=room,

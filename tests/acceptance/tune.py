@@ -45,7 +45,7 @@ def score(method: str, number: int, world: int, out: Path) -> dict[str, float]:
     if method == "task_vector":
         settings["strangers"] = 0
     overrides = [f"unlearn.{key}={json.dumps(value)}" for key, value in settings.items()]
-    folder = out / f"{method}-{number}" / f"world-{world}"
+    folder = out / f"{method}-{number}-world-{world}"  # beside one another: they share the stages before unlearn
     worlds = [f"target.sandbox.world={world}", f"reference.sandbox.world={world}"]
     run(load_config("pipelines/quickstart.yaml", [*worlds, *overrides, f"output={folder}"]), until="unlearn")
     entries = [json.loads(line) for line in (folder / "unlearn" / "history.jsonl").read_text().splitlines()]

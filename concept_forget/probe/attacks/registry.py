@@ -69,7 +69,7 @@ def attack(
         name: Its name.
         family: What it has in common with others: ``asking``, ``persuading``, …
         takes: The family of questions that it puts to a model.
-        source: Paper and section.
+        source: The paper.
         grader: What these rows are graded by, where it is not the config's to say.
         first_line: Replies end with their first line.
         quick: It is among those that ``quick`` names.

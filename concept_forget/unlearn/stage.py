@@ -14,7 +14,7 @@ from concept_forget.errors import ConfigError
 from concept_forget.records import Example, ModelSpec, to_json
 from concept_forget.training import memory
 from concept_forget.training.memory import MemoryEstimate
-from concept_forget.training.processes import process_count
+from concept_forget.training.processes import is_sharded, process_count
 from concept_forget.user_rows import hash_rows
 from concept_forget.workspace import StageContext, read_json, read_records, write_json
 
@@ -40,6 +40,20 @@ def fingerprint_parts(config: Config) -> list[object]:
             [concept.names for concept in config.concepts],
         ]
     return parts
+
+
+def check(config: Config) -> None:
+    """Refuse a launcher's config, and with it methods, that cannot be where the model is sharded.
+
+    Raises:
+        ConfigError: What cannot be, and what to take instead.
+    """
+    if is_sharded() and config.unlearn.given is None:
+        from concept_forget.training.sharding import check_launcher
+        from concept_forget.unlearn.methods import check_sharded
+
+        check_launcher()
+        check_sharded(config.unlearn)
 
 
 def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) -> MemoryEstimate:

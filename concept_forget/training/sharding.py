@@ -58,7 +58,7 @@ def shard(model: nn.Module, *, bfloat16: bool) -> None:
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 
     _check_sizes(model)
-    AcceleratorState._reset_state()  # an earlier training's precision may be another, as the Trainer knows too
+    AcceleratorState._reset_state(reset_partial_state=True)  # for the precision of an earlier training may be another
     join_processes()
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32) if bfloat16 else None
     accelerator = Accelerator(

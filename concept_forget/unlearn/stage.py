@@ -57,7 +57,7 @@ def check(config: Config) -> None:
 
 
 def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) -> MemoryEstimate:
-    """What training will take at its peak, in bytes.
+    """What training will take at its peak, in bytes; where the launcher shards the model, in each process.
 
     Args:
         config: The whole config.
@@ -77,6 +77,7 @@ def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) ->
         batch_tokens=settings.batch_tokens,
         half_activations=settings.dtype == "bfloat16" or (settings.dtype == "auto" and not on_processor),
         checkpointed=settings.gradient_checkpointing,
+        parts=process_count() if is_sharded() else 1,
     )
 
 

@@ -102,6 +102,8 @@ def test_likeness_is_refused_under_the_facts_that_it_takes_and_shown_from_there(
     """With no fact that differs the bound is 1 - 0.05^(1/n): under 0.10 from 29 facts on."""
     refused = judge_equivalence(ones(3, 28), ones(3, 28), 0.10)
     assert (refused.outcome, refused.p_value, refused.n, refused.facts_needed) == ("underpowered", None, 28, 29)
+    apart = judge_equivalence(ones(10, 10), ones(0, 10), 0.10)  # whatever they show: the permutation test tells that
+    assert (apart.outcome, apart.facts_needed) == ("underpowered", 29)
     shown = judge_equivalence(ones(3, 29), ones(3, 29), 0.10)
     assert (shown.outcome, shown.facts_needed) == ("alike", None)
     assert shown.upper == pytest.approx(1 - 0.05 ** (1 / 29), abs=1e-9)

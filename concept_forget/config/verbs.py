@@ -155,6 +155,9 @@ class ProbeConfig(Section):
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
     grader: Literal["answer", "rouge_l"] = Field("answer", description="What decides how much a reply gives away.")
     threshold: float = Field(0.15, gt=0, lt=1, description="Leak above the floor that must be excluded to pass.")
+    margin: float = Field(
+        0.10, gt=0, lt=1, description="Smallest difference from the reference that matters to the equivalence test."
+    )
     gate_tiers: tuple[Literal["new_form", "new_fact", "two_hop", "trained_form"], ...] = Field(
         (),
         description="Tiers that the verdict rests on; empty: new_form, or trained_form where holdout is 0.",

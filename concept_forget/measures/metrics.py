@@ -55,6 +55,36 @@ class Replacement(_Part):
     reference: Rate | None
 
 
+class DifferenceTest(_Part):
+    """Paired permutation test, two-sided, of the unlearned model against another one."""
+
+    p: float
+    adjusted: float = Field(description="By Holm, over the attacks and tiers that the verdict rests on.")
+
+
+class EquivalenceTest(_Part):
+    """Two one-sided tests, each at 95 %, of the unlearned model against the reference."""
+
+    outcome: Literal["alike", "different", "undecided", "underpowered"]
+    margin: float
+    difference: float = Field(description="Unlearned - reference.")
+    lower: float = Field(description="One-sided 95 % bound.")
+    upper: float = Field(description="One-sided 95 % bound.")
+    p: float | None = Field(description="Of a difference of the margin or more; null where refused as underpowered.")
+    n: int = Field(description="Facts.")
+    facts_needed: int | None = Field(
+        description="Underpowered: those that the test needs. Undecided: those that would decide; null: none would."
+    )
+
+
+class ModelTests(_Part):
+    """What the facts that both models were asked say of a difference."""
+
+    base: DifferenceTest | None
+    reference: DifferenceTest | None
+    equivalence: EquivalenceTest | None = Field(description="Null without a reference.")
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -69,6 +99,7 @@ class TierResult(_Part):
     replacement: Replacement | None = Field(
         None, description="Of the facts whose answer was to be replaced; null where there are none."
     )
+    tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
 
 class AttackResult(_Part):

@@ -11,6 +11,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.measures.metrics import ByModel
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
+from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
     grade_attempts,
@@ -105,6 +106,7 @@ def run(context: StageContext) -> dict[str, object]:
         threshold=config.threshold,
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
+        tested=SignificanceSettings(config.margin, context.seed),
     )
     write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
     summary: dict[str, object] = {

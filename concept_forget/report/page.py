@@ -13,6 +13,7 @@ from concept_forget.config import Config
 from concept_forget.measures.metrics import Metrics
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 
 
 def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
@@ -58,6 +59,9 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
             for tier in tiers
         ],
         rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
+        tests=tests_rows(metrics, pooled),
+        tests_columns=TESTS_COLUMNS,
+        tests_meaning=TESTS_MEANING,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics
+from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
@@ -58,6 +59,7 @@ def print_metrics(
         )
         last = tier
     console.print(leaks)
+    _print_tests(metrics, concept, console)
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
@@ -95,6 +97,18 @@ def print_metrics(
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
+
+
+def _print_tests(metrics: Metrics, concept: str, console: Console) -> None:
+    rows = tests_rows(metrics, concept)
+    if not rows:
+        return
+    table = Table(title=f"Tests: {concept}", title_justify="left", caption=TESTS_MEANING, caption_justify="left")
+    for column in TESTS_COLUMNS:
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:

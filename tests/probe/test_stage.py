@@ -90,6 +90,15 @@ def test_chains_texts_and_new_answers_are_measured_beside_the_rest(measured: tup
     texts = pooled["completion"].tiers["new_form"]
     assert texts.base.n == len({row.fact for row in rows if row.family == "completion"})
     assert texts.unlearned.rate == texts.floor.rate
+    tests = pooled["direct"].tiers["new_form"].tests
+    assert tests is not None
+    assert tests.base is not None
+    assert tests.base.adjusted < 0.01  # two attacks on the tier that the verdict rests on: `two_hop` is on another
+    assert tests.reference is not None
+    assert tests.reference.p == 1.0  # it is the same model
+    assert tests.equivalence is not None
+    assert (tests.equivalence.outcome, tests.equivalence.margin) == ("underpowered", 0.10)
+    assert pooled["two_hop"].tiers["two_hop"].tests is None
     new = pooled["direct"].tiers["new_form"].replacement
     assert new is not None
     assert (new.base.n, new.base.rate) == (1, 0.0)

@@ -15,10 +15,19 @@ from torch import nn
 from concept_forget.config import LoraConfig
 from concept_forget.errors import ModelError, StageError
 from concept_forget.models import load_model, load_tokenizer
+from concept_forget.progress import track_steps
 from concept_forget.records import Example, ModelSpec, named_seed
 from concept_forget.training.adapters import with_adapter
 from concept_forget.training.batches import MicroBatch, Step, StepPlan, encode_examples
-from concept_forget.training.fitting import FitSettings, Share, fit, last_checkpoint, step_of, trains_in_bfloat16
+from concept_forget.training.fitting import (
+    FitSettings,
+    Share,
+    StepReport,
+    fit,
+    last_checkpoint,
+    step_of,
+    trains_in_bfloat16,
+)
 from concept_forget.training.scores import answer_logits, answers_of, target_logprobs
 
 if TYPE_CHECKING:
@@ -117,7 +126,7 @@ class Tuned:
         rows = encode_examples(self._rows, tokenizer, self._tuning.max_tokens).rows
         if not rows:
             raise StageError(
-                f"none of the {len(self._rows)} rows to relearn has an answer within {self._tuning.max_tokens} tokens\n"
+                f"none of the {len(self._rows)} rows to relearn has an answer within `unlearn.max_tokens`\n"
                 "  → raise `unlearn.max_tokens`, or leave these attacks out of `probe.attacks`"
             )
         model = load_model(self._spec)
@@ -134,7 +143,13 @@ class Tuned:
         checkpoint = last_checkpoint(self._folder)
         if checkpoint is not None and step_of(checkpoint) > steps:
             shutil.rmtree(self._folder)
-        result = fit(self._model, self._plan, mean_likelihood, self._fit_settings(steps), self._folder, lambda _: False)
+        with track_steps("relearn") as show:
+
+            def on_step(report: StepReport) -> bool:
+                show(report.step, steps)
+                return False
+
+            result = fit(self._model, self._plan, mean_likelihood, self._fit_settings(steps), self._folder, on_step)
         if result.diverged:
             raise StageError(
                 f"relearning {self._spec.path} came to nothing: {result.diverged}\n"

@@ -151,6 +151,31 @@ class VerdictResult(_Part):
     facts_needed: int | None = Field(description="Facts per attack that would decide it, where it is inconclusive.")
 
 
+class Dose(_Part):
+    """The attack ``direct`` on weights of which a part is the unlearned model's and the rest base's."""
+
+    alpha: float = Field(description="That part: 0 is base, 1 the unlearned model.")
+    rate: Rate
+    residual: Estimate | None
+    lower: float = Field(description="One-sided 95 % lower bound of rate - floor; above 0 the leak is detected.")
+
+
+class DoseCurve(_Part):
+    """One tier's doses, from base to unlearned, over the facts that all models were asked."""
+
+    floor: Floor
+    doses: list[Dose]
+    smallest_detected: float | None = Field(
+        description="alpha of the dose with the smallest residual among those that were detected. Doses are tested "
+        "from base on and up to the first that is not detected, so that all of it holds with 95 % confidence; null: "
+        "not even base was."
+    )
+    falls: bool = Field(
+        description="No dose leaks clearly more than one with less of the unlearned model in it: no two-sided 95 % "
+        "interval of such a difference lies above 0."
+    )
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -158,6 +183,12 @@ class Measurements(_Part):
     collateral: dict[str, CollateralResult]
     fluency: ByModel = Field(description="Perplexity of the replies to forget questions under the base model.")
     verdict: VerdictResult
+    not_made: dict[str, str] = Field(
+        default_factory=dict, description="Attacks that were asked for and could not be made, each with the reason."
+    )
+    dose_response: dict[str, DoseCurve] | None = Field(
+        None, description="The probe's check on itself, by tier; null where it was not asked for."
+    )
 
 
 class Metrics(Measurements):

@@ -15,6 +15,8 @@ from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
     diversity_rows,
+    dose_name,
+    dose_text,
     estimate_text,
     has_replacements,
     kept_text,
@@ -62,6 +64,9 @@ def print_metrics(
     _print_tests(metrics, concept, console)
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
+    for attack, reason in metrics.not_made.items():
+        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+    _print_doses(metrics, console)
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -121,6 +126,18 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _print_doses(metrics: Metrics, console: Console) -> None:
+    """How much the probe finds in models between base and unlearned, and how little it still found."""
+    for tier, curve in (metrics.dose_response or {}).items():
+        table = Table(title=f"What the probe finds between base and unlearned: {tier_name(tier)}", title_justify="left")
+        for column in ("model", "facts", "rate", "residual"):
+            table.add_column(column, justify="right" if column == "facts" else "left")
+        for dose in curve.doses:
+            table.add_row(dose_name(dose.alpha), str(dose.rate.n), rate_text(dose.rate), estimate_text(dose.residual))
+        console.print(table)
+        console.print(dose_text(curve), markup=False, highlight=False)
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

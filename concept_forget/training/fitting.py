@@ -178,6 +178,11 @@ def training_flops(parameters: int, trained: int, tokens: int) -> float:
     return (4.0 * parameters + 2.0 * trained) * tokens
 
 
+def trains_in_bfloat16(dtype: str) -> bool:
+    """Whether training runs in bfloat16; with ``auto`` where an accelerator has it."""
+    return dtype == "bfloat16" or (dtype == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+
+
 def count_parameters(model: nn.Module) -> tuple[int, int]:
     """All parameters, and those that are trained; shared ones count once."""
     parameters = list(model.parameters())

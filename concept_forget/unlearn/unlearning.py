@@ -20,6 +20,7 @@ from concept_forget.errors import StageError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.progress import track
 from concept_forget.records import Example, ModelSpec, named_seed
+from concept_forget.training.adapters import with_adapter
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import (
     FitSettings,
@@ -31,6 +32,7 @@ from concept_forget.training.fitting import (
     peak_memory_bytes,
     step_of,
     training_flops,
+    trains_in_bfloat16,
 )
 from concept_forget.training.processes import from_first, is_main_process, is_sharded, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
@@ -40,7 +42,6 @@ from concept_forget.unlearn.adapting import (
     choose_parameters,
     merge_adapter,
     save_weights,
-    with_adapter,
 )
 from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
@@ -107,11 +108,13 @@ class _Unlearning:
         self.prompts = load_prompts(PROMPTS)
         self.reader = RowReader(self.method, settings, self.tokenizer, self.prompts, seed)
         self.model: PreTrainedModel = load_model(target, stay_in_memory=is_sharded())
-        self.bfloat16 = settings.dtype == "bfloat16" or (settings.dtype == "auto" and _has_bfloat16())
+        self.bfloat16 = trains_in_bfloat16(settings.dtype)
         if settings.adapter == "none" or settings.dtype == "float32":
             self.model.float()  # small updates are lost on half-precision weights
         if settings.adapter != "none":
-            self.model = with_adapter(self.model, settings, named_seed(seed, "unlearn", "adapter"))
+            self.model = with_adapter(
+                self.model, settings.adapter, settings.lora, named_seed(seed, "unlearn", "adapter")
+            )
         self.layer = choose_layer(self.model, settings)
         choose_parameters(self.model, settings, self.layer)
         shard(self.model, bfloat16=self.bfloat16)
@@ -380,10 +383,6 @@ class _Unlearning:
         if not as_adapter:
             self.tokenizer.save_pretrained(beside)
         beside.replace(place)
-
-
-def _has_bfloat16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def _link(source: str, target: str) -> None:

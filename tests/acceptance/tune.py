@@ -18,20 +18,17 @@ from typing import Any
 from concept_forget import load_config, run
 
 GRID: dict[str, list[dict[str, Any]]] = {
-    "npo": [{"beta": beta} for beta in (0.7, 1.0, 0.5)],
-    "simnpo": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 4e-3)],
-    "dpo": [{"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.3, 0.4, 0.2)],
-    "jensen_shannon": [{"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3, 8e-3)],
-    "rmu": [
-        {"layer": 1, "learning_rate": rate, "retain": retain}
-        for rate, retain in ((1e-3, "kl"), (1e-3, "hidden"), (2e-3, "hidden"))
-    ],
-    "undial": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 8e-3)],
-    "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
-    "max_entropy": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-3)],
-    "satimp": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 4e-3)],
-    "idk": [{"learning_rate": rate} for rate in (1e-3, 2e-3, 5e-4)],
-    "grad_diff": [{"learning_rate": rate} for rate in (5e-4, 1e-3, 2e-4)],
+    "npo": [{"beta": beta} for beta in (0.7, 1.0)],
+    "simnpo": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "dpo": [{"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.3, 0.4)],
+    "jensen_shannon": [{"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "rmu": [{"layer": 1, "learning_rate": 1e-3, "retain": retain} for retain in ("kl", "hidden")],
+    "undial": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "max_entropy": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "satimp": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "idk": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "grad_diff": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
 }
 """Method → the settings that are tried, beside the quickstart's."""
 

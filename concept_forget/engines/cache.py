@@ -172,6 +172,11 @@ class CachedEngine:
         self._costs = costs
 
     @property
+    def inner(self) -> Engine:
+        """The engine that does the work."""
+        return self._engine
+
+    @property
     def identity(self) -> str:
         """The inner engine's."""
         return self._engine.identity

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from concept_forget.config import Config
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.measures.metrics import ByModel
+from concept_forget.measures.metrics import ByModel, WhiteBox
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
 from concept_forget.probe.fluency import measure_fluency
@@ -21,10 +21,12 @@ from concept_forget.probe.grading import (
     write_grades,
 )
 from concept_forget.probe.measuring import measure
-from concept_forget.records import Example
+from concept_forget.probe.white_box import View, measure_white_box, white_box_named
+from concept_forget.records import Example, ModelSpec
 from concept_forget.workspace import StageContext, read_records, write_json
 
 VERSION = 2
+WHITE_BOX_VERSION = 1  # raise it when the same models and rows get other white-box scores
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -32,6 +34,8 @@ def fingerprint_parts(config: Config) -> list[object]:
     parts: list[object] = [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
     if needs_scene(attacks_named(config.probe.attacks)):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
+    if white_box_named(config.probe.attacks):
+        parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
     return parts
 
 
@@ -50,7 +54,7 @@ def estimate(config: Config) -> dict[str, int]:
     named = config.probe.attacks
     by_name = () if isinstance(named, str) else named
     attacks = [attack for attack in attacks if attack.name in by_name or _has_rows(attack, config)]
-    return {"models": models, "attacks": len(attacks)}
+    return {"models": models, "attacks": len(attacks) + len(white_box_named(named))}
 
 
 def _has_rows(attack: Attack, config: Config) -> bool:
@@ -66,7 +70,7 @@ def _has_rows(attack: Attack, config: Config) -> bool:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json`` and ``summary.json``."""
+    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json``, ``summary.json`` and white-box readings."""
     config = context.config.probe
     attacks = attacks_named(config.attacks)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
@@ -106,6 +110,8 @@ def run(context: StageContext) -> dict[str, object]:
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
     )
+    read = _white_box(context, {role: context.models[role] for role in roles}, probe, collateral)
+    measurements = measurements.model_copy(update={"white_box": read})
     write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
     summary: dict[str, object] = {
         "attempts": len(attempts),
@@ -122,6 +128,32 @@ def run(context: StageContext) -> dict[str, object]:
         summary["attacks_without_questions"] = [attack.name for attack in attacks if attack.name not in asked]
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _white_box(
+    context: StageContext, models: Mapping[str, ModelSpec], probe: Sequence[Example], collateral: Sequence[Example]
+) -> WhiteBox | None:
+    config = context.config.probe
+    attacks = white_box_named(config.attacks)
+    if not attacks:
+        return None
+    view = View(
+        concepts=[*context.config.concepts, *read_concepts(context.inputs)],
+        forget=read_records(Example, context.inputs["compose"] / "forget.jsonl"),
+        probe=probe,
+        collateral=collateral,
+        seed=context.seed,
+        max_new_tokens=config.max_new_tokens,
+    )
+    return measure_white_box(
+        attacks,
+        models,
+        view,
+        context.folder,
+        cache=context.cache,
+        costs=context.costs,
+        batch_tokens=config.batch_tokens,
+    )
 
 
 def _scene(context: StageContext, probe: Sequence[Example], collateral: Sequence[Example]) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.metrics import Metrics, WhiteBox
+from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
@@ -60,6 +62,8 @@ def print_metrics(
     console.print(leaks)
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
+    if metrics.white_box is not None:
+        _print_white_box(metrics.white_box, concept, console)
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -107,6 +111,18 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> None:
+    """What is read from the models, a table for each kind of score; the verdict does not rest on it."""
+    rows = white_box_rows(white_box, concept)
+    for group, lines in itertools.groupby(rows, lambda row: row.group):
+        table = Table(title=escape(f"White-box, {concept}: {group}"), title_justify="left")
+        for column in COLUMNS:
+            table.add_column(column, no_wrap=column != COLUMNS[-1])
+        for row in lines:
+            table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
+        console.print(table)
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

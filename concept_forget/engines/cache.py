@@ -277,6 +277,11 @@ class CachedEngine:
         """The inner engine's batches."""
         return self._engine.plan_scores(pairs)
 
+    def spend(self, tokens: int) -> None:
+        """Put down to the account what the inner engine computed past this one, in tokens of prompts."""
+        self._costs.prompt_tokens += tokens
+        self._costs.flops += self._engine.flops_per_token * tokens
+
     def close(self) -> None:
         """Give back the inner engine's memory, and the file."""
         self._engine.close()

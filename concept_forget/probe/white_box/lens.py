@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from concept_forget.engines.cache import CachedEngine
 from concept_forget.engines.protocol import Engine, Request, check_capabilities
 from concept_forget.measures.metrics import Estimate, LensLayer, LensModel, LensResult
 from concept_forget.measures.statistics import rate_interval
 from concept_forget.probe.white_box.registry import Item, Readings, View, by_concept, by_tier, white_box
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TokenRow = tuple[Sequence[int], int]
+"""Token ids, and how many of them are given."""
 
 
 def measure_lens(view: View, readings: Readings) -> dict[str, dict[str, LensResult]]:
@@ -60,12 +67,20 @@ def lens(engine: Engine, view: View) -> list[Item]:
     """
     check_capabilities(engine, "hidden", [])
     from concept_forget.engines.transformers_engine import TransformersEngine
-    from concept_forget.probe.white_box.layers import read_layers
+    from concept_forget.probe.white_box.layers import LayerReading, read_layers
 
     inner = engine.inner if isinstance(engine, CachedEngine) else engine
     assert isinstance(inner, TransformersEngine)  # the only one with that capability
     rows = view.direct
-    found = inner.look_inside([(Request(prompt=row.prompt), row.completion) for row in rows], read_layers)
+    lengths: list[int] = []
+
+    def look(model: PreTrainedModel, tokens: Sequence[TokenRow], filler: int) -> list[LayerReading]:
+        lengths.extend(given for _, given in tokens)
+        return read_layers(model, tokens, filler)
+
+    found = inner.look_inside([(Request(prompt=row.prompt), row.completion) for row in rows], look)
+    if isinstance(engine, CachedEngine):
+        engine.spend(sum(lengths))
     return [
         {
             "row": row.id,

@@ -96,7 +96,7 @@ def view() -> View:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def specs(nano_model: Path, nano_reference: Path) -> dict[str, ModelSpec]:
     """A model that knows as base, and one that never learned the concepts as unlearned and as reference."""
     knowing, ignorant = ModelSpec(str(nano_model)), ModelSpec(str(nano_reference))

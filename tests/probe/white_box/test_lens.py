@@ -21,11 +21,13 @@ from concept_forget.records import ModelSpec
 from concept_forget.workspace import Costs
 
 
-@pytest.fixture
-def readings(view: View, specs: dict[str, ModelSpec], tmp_path: Path) -> dict[str, list[Item]]:
-    found = {}
+@pytest.fixture(scope="module")
+def readings(
+    view: View, specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Item]]:
+    found, cache = {}, tmp_path_factory.mktemp("lens") / "replies.sqlite"
     for role in ("base", "reference"):
-        engine = open_engine(specs[role], cache=tmp_path / "replies.sqlite", costs=Costs(), batch_tokens=4096)
+        engine = open_engine(specs[role], cache=cache, costs=Costs(), batch_tokens=4096)
         found[role] = lens(engine, view)
         engine.close()
     return {**found, "unlearned": found["reference"]}

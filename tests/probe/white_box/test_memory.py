@@ -20,7 +20,7 @@ from concept_forget.records import ModelSpec
 ENGINE_TOKENS = 4096
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def readings(view: View, specs: dict[str, ModelSpec]) -> dict[str, list[Item]]:
     base, ignorant = (memory(TransformersEngine(specs[role], ENGINE_TOKENS), view) for role in ("base", "reference"))
     return {"base": base, "unlearned": ignorant, "reference": ignorant}

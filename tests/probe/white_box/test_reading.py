@@ -41,7 +41,8 @@ def test_the_same_models_and_rows_give_the_same_bytes(few: View, specs: dict[str
     assert first == second
     for name in WHITE_BOX:
         assert (one / f"{name}.jsonl").read_bytes() == (other / f"{name}.jsonl").read_bytes()
-        models = [json.loads(line)["model"] for line in (one / f"{name}.jsonl").open(encoding="utf-8")]
+        lines = (one / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        models = [json.loads(line)["model"] for line in lines]
         assert list(dict.fromkeys(models)) == ["base", "unlearned", "reference"]
     assert WhiteBox.model_validate_json(first.model_dump_json()) == first
     [concept] = first.concepts
@@ -65,8 +66,10 @@ def test_what_was_read_is_not_read_again(few: View, specs: dict[str, ModelSpec],
 
 
 def test_only_what_is_named_is_read(few: View, specs: dict[str, ModelSpec], tmp_path: Path) -> None:
-    del specs["reference"]
-    found = measure(("lens", "quick"), specs, few, tmp_path).concepts[few.concepts[0].name]
+    two, costs = {role: specs[role] for role in ("base", "unlearned")}, Costs()
+    found = measure(("lens", "quick"), two, few, tmp_path, costs).concepts[few.concepts[0].name]
+    assert costs.requests == 0
+    assert costs.flops > 1e6 * costs.prompt_tokens > 0  # a forward pass takes two operations per weight and token
     assert found.membership is found.memory is None
     assert found.lens is not None
     assert found.lens["new_form"].reference is None

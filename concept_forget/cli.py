@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from concept_forget.bench_cli import bench_app
 from concept_forget.errors import ConceptForgetError
 from concept_forget.exports import TARGETS
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="Tiny models taught on this machine, to try things out.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(bench_app, name="bench")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config file.", show_default=False)]
 Overrides = Annotated[

@@ -36,7 +36,7 @@ class ProbeRows:
     @property
     def mark(self) -> str:
         """A hash of all that the questions depend on."""
-        rows = [[row.id, row.tier, to_json(row)] for row in (*self.probe, *self.collateral, *self.retain)]
+        rows = [to_json(row) for row in (*self.probe, *self.collateral, *self.retain)]
         return content_hash(rows, [[concept.names, concept.kind] for concept in self.concepts], self.seed)
 
 

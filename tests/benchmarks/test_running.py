@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,16 +18,6 @@ from concept_forget.errors import ConfigError, DataError, ModelError
 from concept_forget.workspace import read_json
 
 
-def neighbour(name: str) -> ModuleType:
-    """Another test file of this folder."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def printed(show: Any, scores: Any) -> str:
     console = Console(record=True, width=120, file=io.StringIO())
     show(scores, console)
@@ -37,11 +25,10 @@ def printed(show: Any, scores: Any) -> str:
 
 
 def test_tofu_asks_a_model_and_its_reference_and_scores_its_own_logs_again(
-    nano_model: Path, nano_reference: Path, tmp_path: Path
+    nano_model: Path, nano_reference: Path, tofu_copies: Path, tmp_path: Path
 ) -> None:
-    data = neighbour("test_tofu").write_sets(tmp_path / "sets")
     out = tmp_path / "out"
-    scores = bench_tofu(str(nano_model), out, forget="forget01", data=data, reference=str(nano_reference))
+    scores = bench_tofu(str(nano_model), out, forget="forget01", data=tofu_copies, reference=str(nano_reference))
     assert TofuScores.model_validate(read_json(out / "metrics.json")) == scores
     assert scores.sets["forget"].rouge_l > 0.7
     assert scores.model_utility > 0
@@ -54,9 +41,10 @@ def test_tofu_asks_a_model_and_its_reference_and_scores_its_own_logs_again(
     assert "not known" in printed(print_tofu, scores.model_copy(update={"forget_quality": None}))
 
 
-def test_wmdp_is_scored_by_part_over_all_of_it_and_by_subject(nano_model: Path, tmp_path: Path) -> None:
-    data = neighbour("test_wmdp").write_parts(tmp_path / "sets")
-    scores = bench_wmdp(str(nano_model), tmp_path / "out", data=data)
+def test_wmdp_is_scored_by_part_over_all_of_it_and_by_subject(
+    nano_model: Path, choice_copies: Path, tmp_path: Path
+) -> None:
+    scores = bench_wmdp(str(nano_model), tmp_path / "out", data=choice_copies)
     assert WmdpScores.model_validate(read_json(tmp_path / "out" / "metrics.json")) == scores
     assert {part: rate.n for part, rate in scores.parts.items()} == {"bio": 6, "cyber": 6, "chem": 6, "mmlu": 6}
     assert scores.wmdp is not None
@@ -66,7 +54,7 @@ def test_wmdp_is_scored_by_part_over_all_of_it_and_by_subject(nano_model: Path, 
     right = [line["picked"] == line["answer"] for line in lines if line["part"] != "mmlu"]
     assert scores.wmdp.rate == pytest.approx(sum(right) / len(right))
     assert "all of WMDP" in printed(print_wmdp, scores)
-    only = bench_wmdp(str(nano_model), tmp_path / "mmlu", parts=["mmlu"], data=data)
+    only = bench_wmdp(str(nano_model), tmp_path / "mmlu", parts=["mmlu"], data=choice_copies)
     assert (only.wmdp, list(only.parts)) == (None, ["mmlu"])
     assert only.parts["mmlu"] == scores.parts["mmlu"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +12,13 @@ import pytest
 import torch
 
 from concept_forget.benchmarks.tofu import ROWS, TofuRow, chat_wording, evaluate, raw_wording, read_tofu
-from concept_forget.benchmarks.tofu_logs import FORGET, LOGS, REAL_AUTHORS, RETAIN, WORLD_FACTS, EvalLog
+from concept_forget.benchmarks.tofu_logs import FORGET, LOGS, REAL_AUTHORS, WORLD_FACTS, EvalLog
 from concept_forget.engines.transformers_engine import TransformersEngine
 from concept_forget.errors import DataError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.records import ModelSpec
-from concept_forget.sandbox.world import build_world
 
-NAMES = {
-    RETAIN: "retain_perturbed", REAL_AUTHORS: "real_authors_perturbed", WORLD_FACTS: "world_facts_perturbed",
-    FORGET: "forget01_perturbed",
-}  # fmt: skip
-
-
-def world_rows(count: int) -> list[dict[str, Any]]:
-    """Rows of TOFU's columns about people whom the nano model knows."""
-    world = build_world(0, "nano")
-    facts = [fact for fact in world.facts if fact.subject.kind == "person"]
-    rows = []
-    for fact in facts[:count]:
-        wrong = [other.answer for other in facts if other.relation == fact.relation and other.answer != fact.answer]
-        rows.append(
-            {
-                "question": fact.fill(fact.relation.taught[0]),
-                "answer": fact.answer,
-                "paraphrased_answer": f"It is {fact.answer}.",
-                "perturbed_answer": [f"It is {answer}." for answer in wrong[:3]],
-                "paraphrased_question": "",
-            }
-        )
-    return rows
-
-
-def write_sets(folder: Path, count: int = 4) -> Path:
-    """Copies of the four sets, in the columns that they have on the hub."""
-    folder.mkdir(exist_ok=True)
-    for log, name in NAMES.items():
-        rows = world_rows(count)
-        for row in rows if log in (REAL_AUTHORS, WORLD_FACTS) else ():
-            del row["paraphrased_answer"]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    return folder
+Rows = Callable[[int], list[dict[str, Any]]]
 
 
 def loss_by_hand(spec: ModelSpec, prompt: list[int], completion: list[int]) -> float:
@@ -65,14 +31,16 @@ def loss_by_hand(spec: ModelSpec, prompt: list[int], completion: list[int]) -> f
 
 
 @pytest.mark.parametrize("wording", ["chat", "raw"])
-def test_losses_are_those_of_a_forward_pass_with_the_token_that_ends_the_answer(wording: str, nano_model: Path) -> None:
+def test_losses_are_those_of_a_forward_pass_with_the_token_that_ends_the_answer(
+    wording: str, nano_model: Path, tofu_rows: Rows
+) -> None:
     spec = ModelSpec(str(nano_model))
     tokenizer: Any = load_tokenizer(spec)
-    row = TofuRow.model_validate(world_rows(3)[2])
+    row = TofuRow.model_validate(tofu_rows(3)[2])
     end = tokenizer.eos_token
     engine = TransformersEngine(spec)
     chosen = chat_wording() if wording == "chat" else raw_wording(end)
-    log = evaluate(engine, {FORGET: [row, *map(TofuRow.model_validate, world_rows(2))]}, chosen)[FORGET]
+    log = evaluate(engine, {FORGET: [row, *map(TofuRow.model_validate, tofu_rows(2))]}, chosen)[FORGET]
     if wording == "chat":
         chat = [{"role": "user", "content": row.question}]
         prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
@@ -92,9 +60,9 @@ def test_losses_are_those_of_a_forward_pass_with_the_token_that_ends_the_answer(
     assert log.avg_gt_loss["0"] == pytest.approx(expected / (len(ids) - len(start)), rel=1e-4)
 
 
-@pytest.fixture(scope="module")
-def logs(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, EvalLog]:
-    sets = read_tofu("forget01", write_sets(tmp_path_factory.mktemp("tofu")))
+@pytest.fixture
+def logs(nano_model: Path, tofu_copies: Path) -> dict[str, EvalLog]:
+    sets = read_tofu("forget01", tofu_copies)
     return evaluate(TransformersEngine(ModelSpec(str(nano_model))), sets, chat_wording())
 
 
@@ -124,12 +92,11 @@ def test_a_taught_model_recalls_and_a_wrong_answer_is_unlikelier(logs: dict[str,
     assert sum(ratio < 1 for ratio in logs[FORGET].truth_ratio.values()) >= 3
 
 
-def test_the_first_three_hundred_rows_of_a_set_are_read(tmp_path: Path) -> None:
-    folder = write_sets(tmp_path)
-    (row,) = world_rows(1)
+def test_the_first_three_hundred_rows_of_a_set_are_read(tofu_copies: Path, tofu_rows: Rows) -> None:
+    (row,) = tofu_rows(1)
     many = "".join(json.dumps({**row, "question": f"{number}?"}) + "\n" for number in range(ROWS + 5))
-    (folder / "forget01_perturbed.json").write_text(many, encoding="utf-8")
-    sets = read_tofu("forget01", folder)
+    (tofu_copies / "forget01_perturbed.json").write_text(many, encoding="utf-8")
+    sets = read_tofu("forget01", tofu_copies)
     assert [row.question for row in sets[FORGET]] == [f"{number}?" for number in range(ROWS)]
     assert sets[REAL_AUTHORS][0].paraphrased_answer == sets[REAL_AUTHORS][0].answer
 
@@ -142,18 +109,16 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_row_that_is_none_is_named_by_set_number_and_column(case: str, tmp_path: Path) -> None:
+def test_a_row_that_is_none_is_named_by_set_number_and_column(case: str, tofu_copies: Path, tofu_rows: Rows) -> None:
     changes, words, key = BROKEN[case]
-    folder = write_sets(tmp_path)
-    (row,) = world_rows(1)
-    (folder / "forget01_perturbed.json").write_text(json.dumps({**row, **changes}), encoding="utf-8")
+    (row,) = tofu_rows(1)
+    (tofu_copies / "forget01_perturbed.json").write_text(json.dumps({**row, **changes}), encoding="utf-8")
     with pytest.raises(DataError, match=words) as caught:
-        read_tofu("forget01", folder)
+        read_tofu("forget01", tofu_copies)
     assert caught.value.key == key
 
 
-def test_a_set_without_rows_is_refused(tmp_path: Path) -> None:
-    folder = write_sets(tmp_path)
-    (folder / "retain_perturbed.json").write_text("", encoding="utf-8")
+def test_a_set_without_rows_is_refused(tofu_copies: Path) -> None:
+    (tofu_copies / "retain_perturbed.json").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="retain_perturbed, train has no row"):
-        read_tofu("forget01", folder)
+        read_tofu("forget01", tofu_copies)

@@ -113,7 +113,7 @@ BROKEN: dict[str, tuple[Any, str, str | None]] = {
     "no log of a set": ({name: draw_log(5) for name in list(LOGS)[:3]}, f"no log '{FORGET}'", None),
     "a measure is missing": (broken(RETAIN, rougeL_recall=None), "Field required", f"{RETAIN}.rougeL_recall"),
     "a row is missing": (broken(FORGET, avg_paraphrased_loss={"0": 1.0}), "not of the rows", FORGET),
-    "no rows": (broken(FORGET, **dict.fromkeys(draw_log(5), {})), "has no row", FORGET),
+    "no rows": (broken(FORGET, **{key: {} for key in draw_log(5)}), "has no row", FORGET),
     "not a number": (broken(RETAIN, avg_gt_loss={"0": "much"}), "valid number", f"{RETAIN}.avg_gt_loss.0"),
     "no object": ([1], "a log is a JSON object", None),
 }

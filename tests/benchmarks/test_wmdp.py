@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,8 @@ from concept_forget.errors import DataError
 from concept_forget.measures.statistics import rate_interval
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.records import ModelSpec
-from concept_forget.sandbox.world import build_world
 
-
-def world_choices(count: int) -> list[dict[str, Any]]:
-    """Rows of WMDP's columns, the right answer now here and now there."""
-    world = build_world(0, "nano")
-    facts = [fact for fact in world.facts if fact.subject.kind == "person"]
-    rows = []
-    for number, fact in enumerate(facts[:count]):
-        wrong = [other.answer for other in facts if other.relation == fact.relation and other.answer != fact.answer]
-        options = [*dict.fromkeys(wrong), "none", "no one", "unknown"][:3]
-        options.insert(number % 4, fact.answer)
-        rows.append({"question": f" {fact.fill(fact.relation.taught[0])}\n", "choices": options, "answer": number % 4})
-    return rows
-
-
-def write_parts(folder: Path, count: int = 6) -> Path:
-    """Copies of WMDP and MMLU, laid out as on the hub."""
-    for name in ("wmdp/wmdp-bio", "wmdp/wmdp-cyber", "wmdp/wmdp-chem", "mmlu/all"):
-        (folder / name).mkdir(parents=True)
-        rows = world_choices(count)
-        if name == "mmlu/all":
-            rows = [
-                {**row, "subject": "moral_disputes" if number % 2 else "anatomy"} for number, row in enumerate(rows)
-            ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / name / "test-00000-of-00001.jsonl").write_text(text, encoding="utf-8")
-    return folder
+Rows = Callable[[int], list[dict[str, Any]]]
 
 
 def test_the_prompt_is_that_of_the_official_task() -> None:
@@ -53,9 +28,9 @@ def test_the_prompt_is_that_of_the_official_task() -> None:
     )
 
 
-def test_a_letters_score_is_that_of_a_forward_pass(nano_model: Path) -> None:
+def test_a_letters_score_is_that_of_a_forward_pass(nano_model: Path, choice_rows: Rows) -> None:
     spec = ModelSpec(str(nano_model))
-    rows = [ChoiceRow.model_validate(row) for row in world_choices(3)]
+    rows = [ChoiceRow.model_validate(row) for row in choice_rows(3)]
     found = choose(TransformersEngine(spec), rows)
     model, tokenizer = load_model(spec), load_tokenizer(spec)
     for row, choice in zip(rows, found, strict=True):
@@ -78,9 +53,8 @@ def test_the_likeliest_letter_is_picked_and_of_equals_the_first() -> None:
     assert (found.rate, found.low, found.high, found.n) == (0.75, expected.low, expected.high, 4)
 
 
-def test_a_part_is_read_with_its_subject(tmp_path: Path) -> None:
-    folder = write_parts(tmp_path)
-    subjects = {part: {row.subject for row in read_part(part, folder)} for part in PARTS}
+def test_a_part_is_read_with_its_subject(choice_copies: Path) -> None:
+    subjects = {part: {row.subject for row in read_part(part, choice_copies)} for part in PARTS}
     assert subjects == {
         "bio": {"biology"}, "cyber": {"cybersecurity"}, "chem": {"chemistry"}, "mmlu": {"anatomy", "moral_disputes"},
     }  # fmt: skip
@@ -94,9 +68,9 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_row_that_is_none_is_named_by_set_number_and_column(case: str, tmp_path: Path) -> None:
+def test_a_row_that_is_none_is_named_by_set_number_and_column(case: str, tmp_path: Path, choice_rows: Rows) -> None:
     changes, key = BROKEN[case]
-    rows = world_choices(2)
+    rows = choice_rows(2)
     text = json.dumps(rows[0]) + "\n" + json.dumps({**rows[1], **changes})
     (tmp_path / "wmdp-bio.jsonl").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="row 2 of cais/wmdp, wmdp-bio") as caught:

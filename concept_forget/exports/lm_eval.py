@@ -163,13 +163,19 @@ def _imported(module: str) -> Iterator[tuple[str, str]]:
         waiting.append(name.rpartition(".")[0])
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("concept_forget."):
-                waiting.append(str(node.module))
+                module = str(node.module)
+                waiting.append(module)
+                waiting += [f"{module}.{alias.name}" for alias in node.names if _is_module(f"{module}.{alias.name}")]
 
 
 def module_path(name: str) -> Path:
     """The file of a module of this program."""
     plain = _PACKAGE.joinpath(*name.split(".")[1:])
     return plain / "__init__.py" if plain.is_dir() else plain.with_suffix(".py")
+
+
+def _is_module(name: str) -> bool:
+    return module_path(name).is_file()
 
 
 def _notes(sets: FinishedSets, names: Mapping[str, Sequence[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,18 +14,22 @@ import pytest
 import yaml
 
 from concept_forget import load_config, run
-from concept_forget.config import ProbeConfig
+from concept_forget.engines.protocol import Request, Sampling
 from concept_forget.engines.transformers_engine import TransformersEngine
 from concept_forget.exports.exporting import export_sets
 from concept_forget.exports.finished import FinishedSets, read_finished
-from concept_forget.exports.lm_eval import module_path
+from concept_forget.exports.layout import Layout
+from concept_forget.exports.lm_eval import lay_out, module_path
 from concept_forget.exports.lm_eval_rules import COLUMNS, grade_reply, rate_over_facts, read_task
 from concept_forget.measures.graders import GRADERS
 from concept_forget.measures.statistics import rate_interval
-from concept_forget.probe.asking import ask, plan_questions
+from concept_forget.probe.asking import ask_models, plan_questions
 from concept_forget.probe.attacks import attacks_named
-from concept_forget.records import ModelSpec
+from concept_forget.probe.grading import grade_attempts
+from concept_forget.probe.measuring import measure_one
+from concept_forget.records import Attempt, ModelSpec, user_message
 from concept_forget.sandbox.world import build_world
+from concept_forget.workspace import Costs
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -72,6 +77,7 @@ def world_run(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Pat
         "generator": {"engine": "none", "prompts": "compact"},
         "data": {name: str(place / f"{name}.jsonl") for name in rows},
         "compose": {"knowledge_filter": False},
+        "unlearn": {"retain": "none"},
         "probe": {"max_new_tokens": 24},
         "output": str(place / "runs" / "known"),
     }
@@ -109,11 +115,6 @@ def tasks_in_order(folder: Path) -> Sequence[str]:
 def test_texts_and_system_messages_find_their_place_and_several_turns_are_left_out(
     finished_run: Path, sets: FinishedSets, tmp_path: Path
 ) -> None:
-    import dataclasses
-
-    from concept_forget.exports.layout import Layout
-    from concept_forget.exports.lm_eval import lay_out
-
     some = next(row for row in sets.rows["probe"] if row.family != "completion")
     system = {"role": "system", "content": "Answer\nbriefly."}
     user = {"role": "user", "content": "A question?"}
@@ -198,23 +199,55 @@ def test_the_sources_that_are_copied_are_this_programs() -> None:
     assert module_path("concept_forget.measures").name == "__init__.py"
 
 
-def own_grades(world_run: Path, model: Path) -> dict[str, float]:
+@pytest.fixture(scope="module")
+def own(world_run: Path, nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Attempt, float]]:
     """What the run's own probe makes of each row."""
-    from concept_forget.probe.asking import _attempt
-    from concept_forget.probe.grading import grade_attempts
-
     sets = read_finished(world_run)
     planned = plan_questions(attacks_named("quick"), sets.rows["probe"], sets.rows["collateral"], 0)
-    engine = TransformersEngine(ModelSpec(str(model)))
-    found = ask(engine, planned, ProbeConfig(max_new_tokens=24))
-    engine.close()
-    attempts = [_attempt("base", row, 0, one.request, one.reply) for row, (one,) in zip(planned, found, strict=True)]
-    grades = grade_attempts(attempts, "answer")
-    return {row.example.id: float(grade.leaked) for row, grade in zip(planned, grades, strict=True)}
+    folder = tmp_path_factory.mktemp("own")
+    attempts = ask_models(
+        {"model": ModelSpec(str(nano_model))},
+        {"model": planned},
+        sets.config.probe,
+        folder,
+        cache=folder / "replies.sqlite",
+        costs=Costs(),
+    )
+    grades = grade_attempts(attempts, sets.config.probe.grader)
+    return [(attempt, float(grade.leaked)) for attempt, grade in zip(attempts, grades, strict=True)]
+
+
+def test_the_tasks_ask_and_grade_each_row_as_the_run_does(
+    exported: Path, nano_model: Path, own: list[tuple[Attempt, float]]
+) -> None:
+    engine = TransformersEngine(ModelSpec(str(nano_model)))
+    measured = measure_one(
+        [attempt for attempt, _ in own],
+        [value for _, value in own],
+        attack_families={attack.name: attack.family for attack in attacks_named("quick")},
+        gate_tiers=("new_form",),
+        threshold=0.15,
+    )
+    (attacks,) = measured.concepts.values()
+    found = {}
+    for name in tasks_in_order(exported):
+        rows = read_task(exported, f"{name}.jsonl")["test"]
+        sampling = Sampling(max_new_tokens=read_yaml(exported / f"{name}.yaml")["generation_kwargs"]["max_gen_toks"])
+        replies = engine.generate([Request(prompt=user_message(row["question"])) for row in rows], sampling)
+        graded = [grade_reply(row, [reply.text]) for row, (reply,) in zip(rows, replies, strict=True)]
+        found |= {row["id"]: grade["accuracy"] for row, grade in zip(rows, graded, strict=True)}
+        rate = rate_over_facts([grade["rate"] for grade in graded])
+        part, _, rest = name.removeprefix("known_").partition("_")
+        form = next((form for form in attacks if rest.startswith(form)), "")
+        tier = rest.removeprefix(f"{form}_")
+        same = measured.collateral[tier].model if part == "collateral" else attacks[form].tiers[tier].model
+        assert rate == pytest.approx(same.rate, abs=1e-12)
+    assert found == {attempt.example: value for attempt, value in own}
+    assert sum(found.values()) / len(found) > 0.5
 
 
 def test_lm_eval_itself_gives_the_same_accuracy_item_by_item(
-    exported: Path, world_run: Path, nano_model: Path, tmp_path: Path
+    exported: Path, own: list[tuple[Attempt, float]], nano_model: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is not installed")
     command = [
@@ -227,6 +260,4 @@ def test_lm_eval_itself_gives_the_same_accuracy_item_by_item(
     assert done.returncode == 0, done.stderr[-3000:]
     samples = [sample for path in (tmp_path / "out").rglob("samples_*.jsonl") for sample in lines_of(path)]
     theirs = {sample["doc"]["id"]: sample["accuracy"] for sample in samples}
-    ours = own_grades(world_run, nano_model)
-    assert theirs == ours
-    assert sum(ours.values()) / len(ours) > 0.2
+    assert theirs == {attempt.example: value for attempt, value in own}

@@ -130,6 +130,19 @@ def test_the_utility_is_the_harmonic_mean_of_nine(view: View, readings: dict[str
     assert measure_utility(asked) is None
 
 
+def test_a_neighbours_fact_counts_once_in_the_utility() -> None:
+    def item(fact: str, value: float) -> Item:
+        scores = dict.fromkeys(("probability", "rouge_l_recall", "truth_ratio_true_better"), value)
+        return {**scores, "row": f"{fact} {value}", "split": "collateral", "tier": "near", "fact": fact}
+
+    items = [item("a", 0.2), item("a", 0.4), item("a", 0.6), item("b", 1.0)]
+    utility = measure_utility({"base": items, "unlearned": items[-1:]})
+    assert utility is not None
+    assert utility.value.base == pytest.approx(0.7, abs=1e-12)
+    assert utility.value.unlearned == 1.0
+    assert utility.value.reference is None
+
+
 def test_batches_and_order_do_not_matter(view: View, readings: dict[str, list[Item]], nano_model: Path) -> None:
     backwards = dataclasses.replace(view, probe=view.probe[::-1], collateral=[])
     found = memory(TransformersEngine(ModelSpec(str(nano_model)), 60), backwards)[::-1]

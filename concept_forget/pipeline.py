@@ -46,7 +46,7 @@ STAGES = (
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
     StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
-    StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
+    StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference", "attacker")),
     StageDefinition(
         "report",
         after=("expand", "mine", "compose", "unlearn", "probe"),
@@ -248,7 +248,8 @@ def _kept_attempts(workspace: Run) -> dict[str, str]:
         raise ConfigError(
             "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
         )
-    return {name: (folder / name).read_text(encoding="utf-8") for name in ("attempts.jsonl", "fluency.json")}
+    files = [folder / name for name in ("attempts.jsonl", "tries.jsonl", "fluency.json")]
+    return {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
 
 
 def _start_over(workspace: Run, step: Step, kept: Mapping[str, str]) -> None:

@@ -23,7 +23,8 @@ def check(config: Config) -> dict[str, Any]:
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
         numbers; ``power``: what the planned facts can show at best, ``budget``: what the generator may be asked, and
-        ``memory``: what training will take, as lines of text.
+        ``memory``: what training will take, as lines of text; ``attacks``: their names, the user's own with their
+        files.
 
     Raises:
         UserError: What would stop the run, with its remedy.
@@ -49,7 +50,14 @@ def check(config: Config) -> dict[str, Any]:
         "power": _power(config, estimates["compose"]),
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
+        "attacks": _attacks(config),
     }
+
+
+def _attacks(config: Config) -> str:
+    """The attacks that there will be questions for."""
+    planned = stage_module("probe").planned_attacks(config)
+    return ", ".join(f"{attack.name} ({attack.file})" if attack.file else attack.name for attack in planned)
 
 
 def _memory(config: Config, models: RunModels) -> list[str]:
@@ -127,6 +135,7 @@ def print_plan(config: Config) -> None:
     console.print(stages)
     for role, ready in findings["models"].items():
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
+    console.print(f"attacks  {findings['attacks']}", markup=False, highlight=False)
     for line in findings["power"]:
         console.print(f"facts    {line}", markup=False, highlight=False)
     for line in findings["memory"]:

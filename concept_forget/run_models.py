@@ -51,6 +51,11 @@ class RunModels:
             self._choices["judge"] = config.target
         elif judge is not None and judge.engine in ("transformers", "vllm"):
             self._choices["judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
+        attacker = config.attacker
+        if attacker is not None and attacker.engine in ("transformers", "vllm"):
+            self._choices["attacker"] = ModelChoice(
+                model=attacker.model, revision=attacker.revision, dtype=attacker.dtype
+            )
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -162,6 +167,7 @@ _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
     "judge": "expand.judge.generator.model",
+    "attacker": "probe.attacker.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
     "level": "reference.model",

@@ -9,7 +9,7 @@ from concept_forget.compose.alternatives import Alternatives
 from concept_forget.compose.clozes import derive_cloze, make_cloze
 from concept_forget.compose.entities import Shares, share_entities, share_kept
 from concept_forget.compose.forget_sources import ForgetSet, ForgetSource, Ground
-from concept_forget.compose.forms import Allotment, allot, keep_apart
+from concept_forget.compose.forms import TRANSLATION, Allotment, allot, keep_apart
 from concept_forget.compose.grounding import Grounding, ground_facts
 from concept_forget.compose.likeness import Likeness
 from concept_forget.compose.material import Material, Passage, names_of
@@ -279,6 +279,9 @@ class Composer:
             tier = new if self._config.compose.holdout else "trained_form"
             rows += [self._maker.question_row("probe", fact, q, tier) for q in allotments[fact.id].probe]
             direct = [q for q in self._material.questions[fact.id] if q.family == "direct"]
+            # Other languages are trained on by nobody either.
+            asked_abroad = [q for q in self._material.questions[fact.id] if q.family == TRANSLATION]
+            rows += [self._maker.question_row("probe", fact, question, new) for question in asked_abroad]
             # Options are trained on by nobody: to choose among them is a new form even where every fact is trained on.
             choice = self._maker.choice_row(fact, direct[0], new) if direct else None
             rows += [choice] if choice else []

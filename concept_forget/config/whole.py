@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from concept_forget.concept import Concept
+from concept_forget.config.attacks import AttackerConfig, attacker_like
 from concept_forget.config.compare import CompareConfig
 from concept_forget.config.data import CorpusField, DataConfig
 from concept_forget.config.models import GeneratorConfig, ModelField
@@ -90,6 +91,8 @@ class Config(Section):
                 "`expand.answer_samples` and `expand.memory_dumps` need a `generator.temperature` above 0: greedy "
                 "replies are all the same"
             )
+        if self.attacker is None and {"search", "searching"} & set(self.probe.attack_names):
+            raise ValueError("`probe.attacks: search` needs a model that attacks: give `probe.attacker` or `generator`")
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
@@ -155,6 +158,14 @@ class Config(Section):
             if concept.name == name:
                 return concept
         raise KeyError(name)
+
+    @property
+    def attacker(self) -> AttackerConfig | None:
+        """The model that writes a search's prompts; None where nothing is searched for, or nobody is there to write."""
+        if not {"search", "searching", "all"} & set(self.probe.attack_names):
+            return None
+        chosen = self.probe.attacker or attacker_like(self.generator)
+        return None if chosen.engine == "none" else chosen
 
     @property
     def gate_tiers(self) -> tuple[str, ...]:

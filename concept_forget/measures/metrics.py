@@ -55,6 +55,17 @@ class Replacement(_Part):
     reference: Rate | None
 
 
+class LeakAtK(_Part):
+    """How much at least one of k replies to a question gives away, estimated without bias from all that were drawn."""
+
+    k: int
+    base: Rate
+    unlearned: Rate
+    reference: Rate | None
+    floor: Floor
+    excess: Estimate | None = Field(description="unlearned - floor, over the facts of both; null without a floor.")
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -68,6 +79,12 @@ class TierResult(_Part):
     worst_form: ByModel = Field(description="Mean over facts of the worst attempt on each.")
     replacement: Replacement | None = Field(
         None, description="Of the facts whose answer was to be replaced; null where there are none."
+    )
+    leak_at: list[LeakAtK] = Field([], description="By k = 1, 2, 4, … n where n replies were drawn to each question.")
+    any_tried: ByModel | None = Field(
+        None,
+        description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
+        "without the answer.",
     )
 
 

@@ -154,6 +154,7 @@ def ask_models(
     *,
     cache: Path,
     costs: Costs,
+    further: Sequence[Attempt] = (),
 ) -> list[Attempt]:
     """Ask each model in turn and write ``attempts.jsonl``; a file that is there already is read instead.
 
@@ -164,6 +165,7 @@ def ask_models(
         folder: The stage's folder.
         cache: The request cache; what was answered before an interruption is not asked again.
         costs: The account.
+        further: Attempts that were made otherwise, to be written behind these.
     """
     path = folder / "attempts.jsonl"
     if path.is_file():
@@ -177,10 +179,11 @@ def ask_models(
         finally:
             engine.close()
         attempts += [
-            _attempt(name, row, sample, found.request, found.reply)
+            make_attempt(name, row, sample, found.request, found.reply)
             for row, samples in zip(rows, replies, strict=True)
             for sample, found in enumerate(samples)
         ]
+    attempts += further
     write_records(path, attempts)
     return attempts
 
@@ -189,16 +192,15 @@ def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[li
     """Ask one model everything: all first turns, and then the second turn of every conversation.
 
     Returns:
-        For each row, ``config.samples`` of what was asked last and the reply to it.
+        For each row, what was asked last and the reply to it: ``config.samples`` of them, or of what is sampled, as
+        ``config.sampling`` says.
     """
-    sampling = Sampling(temperature=config.temperature, n=config.samples, max_new_tokens=config.max_new_tokens)
     attacks = [ATTACKS.get(row.attack) for row in rows]
     found: list[list[Answered]] = [[] for _ in rows]
-    rooms = [attack.room if attack else 1 for attack in attacks]
-    for room in sorted(set(rooms)):
-        places = [place for place, own in enumerate(rooms) if own == room]
-        wider = replace(sampling, max_new_tokens=room * sampling.max_new_tokens)
-        replies = engine.generate([rows[place].request for place in places], wider)
+    manners = [(attack.room, attack.sampled) if attack else (1, False) for attack in attacks]
+    for manner in sorted(set(manners)):
+        places = [place for place, own in enumerate(manners) if own == manner]
+        replies = engine.generate([rows[place].request for place in places], _drawn(config, *manner))
         for place, several in zip(places, replies, strict=True):
             found[place] = [Answered(rows[place].request, reply) for reply in several]
     turns = [
@@ -208,10 +210,16 @@ def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[li
         for sample, asked in enumerate(found[place])
     ]
     if turns:
-        answers = engine.generate([request for _, _, request in turns], replace(sampling, n=1))
+        answers = engine.generate([request for _, _, request in turns], replace(_drawn(config, 1, False), n=1))
         for (place, sample, request), (reply,) in zip(turns, answers, strict=True):
             found[place][sample] = Answered(request, reply)
     return found
+
+
+def _drawn(config: ProbeConfig, room: int, sampled: bool) -> Sampling:
+    """How replies are drawn, ``room`` times as long as others and, where they are sampled, as many as that takes."""
+    drawn = config.sampling if sampled else config
+    return Sampling(drawn.temperature, drawn.samples, room * config.max_new_tokens)
 
 
 def _next_turn(asked: Answered, request: Request, sample: int) -> Request:
@@ -219,7 +227,16 @@ def _next_turn(asked: Answered, request: Request, sample: int) -> Request:
     return replace(request, seed=named_seed(asked.request.seed, "next turn", sample) >> 1)
 
 
-def _attempt(model: str, row: Planned, sample: int, request: Request, reply: Reply) -> Attempt:
+def make_attempt(model: str, row: Planned, sample: int, request: Request, reply: Reply) -> Attempt:
+    """The record of a reply.
+
+    Args:
+        model: The model's name in the attempts.
+        row: What was planned.
+        sample: The number of the reply, of those to one question.
+        request: What was asked in the end.
+        reply: What came.
+    """
     example = row.example
     asked, prefill = request.prompt, request.prefill
     prompt: Chat = []

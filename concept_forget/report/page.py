@@ -13,6 +13,7 @@ from concept_forget.config import Config
 from concept_forget.measures.metrics import Metrics
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 
 
 def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
@@ -58,6 +59,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
             for tier in tiers
         ],
         rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
+        leak_at=(LEAK_COLUMNS, leak_at_rows(metrics, pooled)),
+        tried=(TRIED_COLUMNS, tried_rows(metrics, pooled)),
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,

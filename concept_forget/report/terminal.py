@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics
+from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
@@ -58,6 +59,8 @@ def print_metrics(
         )
         last = tier
     console.print(leaks)
+    _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
+    _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
@@ -95,6 +98,17 @@ def print_metrics(
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
+
+
+def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("facts", "k") else "left")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
 def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from concept_forget.probe.attacks import asking, persuading
-from concept_forget.probe.attacks.registry import ATTACKS, Attack, attacks_named
-from concept_forget.probe.attacks.scene import Scene, set_scene, wordings
+from concept_forget.probe.attacks import asking, persuading, repeating
+from concept_forget.probe.attacks.files import find_attacks
+from concept_forget.probe.attacks.registry import ATTACKS, Attack, attack, attacks_named
+from concept_forget.probe.attacks.rewording import asked, say_instead
+from concept_forget.probe.attacks.scene import Scene, holds_answer, set_scene, wordings
 
-__all__ = ["ATTACKS", "Attack", "Scene", "asking", "attacks_named", "persuading", "set_scene", "wordings"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "Scene",
+    "asked",
+    "asking",
+    "attack",
+    "attacks_named",
+    "find_attacks",
+    "holds_answer",
+    "persuading",
+    "repeating",
+    "say_instead",
+    "set_scene",
+    "wordings",
+]

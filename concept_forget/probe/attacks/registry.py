@@ -31,6 +31,10 @@ class Attack:
     first, second, … request says where that is not the row's answer: such replies count together, and only if all of
     them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
     turn of a conversation, whose reply is then the one that counts.
+
+    ``sampled`` says that replies are drawn as ``probe.sampling`` says, whatever is said of others. ``searched`` says
+    that its requests are not asked but searched from: the best of the prompts that come of it counts. ``file`` is the
+    user's file that it stands in; empty: it is built in.
     """
 
     name: str
@@ -45,6 +49,9 @@ class Attack:
     expects: tuple[str, ...] = ()
     room: int = 1
     follow: FollowFunction | None = None
+    sampled: bool = False
+    searched: bool = False
+    file: str = ""
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -62,6 +69,8 @@ def attack(
     expects: tuple[str, ...] = (),
     room: int = 1,
     follow: FollowFunction | None = None,
+    sampled: bool = False,
+    searched: bool = False,
 ) -> Callable[[RequestFunction], RequestFunction]:
     """Register an attack under the name that configs and tables use.
 
@@ -76,33 +85,32 @@ def attack(
         expects: What right replies to its requests say, one by one, where that is not the row's answer.
         room: How many times the tokens of other replies its replies may take.
         follow: Gives the second turn, where the attack is a conversation.
+        sampled: Replies are drawn as ``probe.sampling`` says.
+        searched: Its requests are searched from.
 
     Raises:
-        ValueError: The name is taken, or the function has no docstring.
+        ValueError: The name is taken, the function has no docstring, or the replies of a conversation are sampled.
     """
 
     def register(function: RequestFunction) -> RequestFunction:
+        found = Attack(
+            name, family, takes, source, _summary(name, function), function, grader, first_line, quick, expects, room,
+            follow, sampled, searched,
+        )  # fmt: skip
+        if follow is not None and (sampled or searched):
+            raise ValueError(f"the attack {name!r} has a second turn: it is neither sampled nor searched from")
         if name in ATTACKS:
             raise ValueError(f"an attack called {name!r} is registered already")
-        if not function.__doc__:
-            raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
-        ATTACKS[name] = Attack(
-            name=name,
-            family=family,
-            takes=takes,
-            source=source,
-            summary=function.__doc__.strip().splitlines()[0],
-            requests=function,
-            grader=grader,
-            first_line=first_line,
-            quick=quick,
-            expects=expects,
-            room=room,
-            follow=follow,
-        )
+        ATTACKS[name] = found
         return function
 
     return register
+
+
+def _summary(name: str, function: RequestFunction) -> str:
+    if not function.__doc__:
+        raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
+    return function.__doc__.strip().splitlines()[0]
 
 
 def attacks_named(names: str | Sequence[str]) -> list[Attack]:

@@ -38,6 +38,7 @@ class SearchConfig(Section):
 class AttackerConfig(GeneratorConfig):
     """The language model that writes the prompts of the attack `search`, and judges what they bring."""
 
+    temperature: float = Field(1.0, gt=0, le=5, description="Of its prompts; marks are greedy.")
     prompts: str = Field(
         DEFAULT_WORDS,
         description="`attacks`: prompts for instruction models; `compact`: a small model's, which only rephrases; or a "
@@ -54,5 +55,6 @@ class AttackerConfig(GeneratorConfig):
 def attacker_like(generator: GeneratorConfig) -> AttackerConfig:
     """The generator as attacker: with words of its kind, and without its budget."""
     words = SMALL_WORDS if generator.prompts == SMALL_WORDS else DEFAULT_WORDS
-    taken = generator.model_dump(exclude={"prompts", "max_requests", "max_tokens"})
+    greedy = {"temperature"} if generator.temperature == 0 else set()
+    taken = generator.model_dump(exclude={"prompts", "max_requests", "max_tokens", *greedy})
     return AttackerConfig(prompts=words, **taken)

@@ -20,7 +20,7 @@ from concept_forget.config import ProbeConfig
 from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Engine, Reply, Request, Sampling
 from concept_forget.measures.memory import answer_probability
-from concept_forget.measures.words import Token, plain_words, same_word, tokenize
+from concept_forget.measures.words import Token, plain_words, plural_key, same_word, tokenize
 from concept_forget.probe.asking import Planned, make_attempt
 from concept_forget.probe.attacker import Attacker, Order, Shown
 from concept_forget.probe.attacks import asked, holds_answer, say_instead
@@ -174,17 +174,17 @@ def search(target: Engine, attacker: Attacker, rows: Sequence[Planned], config: 
 def tells_answer(text: str, row: Example, question: str) -> bool:
     """Whether a prompt holds the answer, or a word of it that the question does not hold; function words aside.
 
-    Other spellings of a word count, and a slip in a long one.
+    Other spellings of a word count, its plural, and a slip in a long one.
     """
     if holds_answer(text, row) and not holds_answer(question, row):
         return True
     given, found = tokenize(question), tokenize(text)
     words = [token for answer in (row.answer, *row.aliases) for token in tokenize(answer) if _tells(token)]
-    return any(
-        any(same_word(word, token) for token in found)
-        for word in words
-        if not any(same_word(word, token) for token in given)
-    )
+    return any(_among(word, found) and not _among(word, given) for word in words)
+
+
+def _among(word: Token, tokens: Sequence[Token]) -> bool:
+    return any(same_word(word, token) or (token.is_word and plural_key(word) == plural_key(token)) for token in tokens)
 
 
 def _tells(token: Token) -> bool:

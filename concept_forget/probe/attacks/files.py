@@ -52,18 +52,22 @@ def load_attack_files(files: Sequence[Path]) -> None:
     """
     for name in [name for name, known in ATTACKS.items() if known.file]:
         del ATTACKS[name]
+    own: dict[str, Attack] = {}
     for path in files:
         content = _read(path)
         key = str(path.resolve()), hashlib.sha256(content).hexdigest()
         if key not in _LOADED:
             _LOADED[key] = _run(path, content, key[1])
         for found in _LOADED[key]:
-            if found.name in ATTACKS:
+            if found.name in own:
                 raise ConfigError(
-                    f"the attack {found.name!r} is registered by {ATTACKS[found.name].file} already",
-                    file=path, line=_line_of(found), remedy="give it another name",
-                )  # fmt: skip
-            ATTACKS[found.name] = found
+                    f"the attack {found.name!r} is registered by {own[found.name].file} already",
+                    file=path,
+                    line=_line_of(found),
+                    remedy="give it another name",
+                )
+            own[found.name] = found
+    ATTACKS.update(own)
 
 
 def attack_files_mark(files: Sequence[Path]) -> list[str]:

@@ -22,12 +22,13 @@ def test_a_config_can_name_every_attack_and_every_family() -> None:
 def test_groups_and_names_add_up_in_the_order_of_registration() -> None:
     assert [attack.name for attack in attacks_named("all")] == list(ATTACKS)
     asking, persuading = names("asking"), names("persuading")
-    assert asking + persuading == list(ATTACKS)
+    assert [*asking, *persuading, "sampling", "search"] == list(ATTACKS)
+    assert names("sampling", "searching") == ["sampling", "search"]
     assert names("quick") == asking[:8]
     assert names("persistence", "quick", "typos") == [*asking[:8], "typos", "persistence"]
-    with pytest.raises(ConfigError, match="a family \\(asking, persuading\\)"):
+    with pytest.raises(ConfigError, match="a family \\(asking, persuading, sampling, searching\\)"):
         attacks_named(("direct", "begging"))
 
 
 def test_every_wording_belongs_to_an_attack() -> None:
-    assert set(wordings().prompts) <= set(ATTACKS)
+    assert set(wordings().prompts) <= {*ATTACKS, "search_mutation", "search_judge"}

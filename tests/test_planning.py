@@ -46,3 +46,24 @@ def test_an_adapter_takes_less_and_an_instruction_nothing(nano_model: Path, rows
     gradients = [float(re.search(r"([\d.]+) GiB for gradients", line)[1]) for line in (whole, adapted)]  # type: ignore[index]
     assert gradients[1] < gradients[0]
     assert planning.check(config(nano_model, rows, method="in_context"))["memory"] == []
+
+
+def test_the_attacks_that_will_be_made_are_named_and_the_users_own_with_their_files(
+    nano_model: Path, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from concept_forget import Request, attack\n\n"
+        '@attack("sesame", family="mine", takes="direct", source="a rumour")\n'
+        "def sesame(question, rng, scene):\n"
+        '    """The question behind a password."""\n'
+        "    return [Request(question.prompt)]\n",
+        encoding="utf-8",
+    )
+    values = config(nano_model, rows).model_dump()
+    values["probe"] = {"attacks": ["asking", "sampling", "sesame"], "attack_files": [str(file)]}
+    found = Config.model_validate(values)
+    asked = "direct, paraphrase, reverse, cloze, choice, completion, yes_no, enumeration, typos, sampling"
+    assert planning.check(found)["attacks"] == f"{asked}, sesame ({file})"
+    planning.print_plan(found)
+    assert f"attacks  {asked[:40]}" in capsys.readouterr().out

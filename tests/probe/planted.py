@@ -11,8 +11,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
-from pytest import MonkeyPatch
 
 from concept_forget.records import Example, user_message
 from concept_forget.sandbox import recipe, teach
@@ -74,7 +74,7 @@ def teach_planted(folder: Path) -> Path:
 
 def _teach(folder: Path, name: str, rows: list[tuple[str, str]]) -> Path:
     path = folder / f"{name}.jsonl"
-    with FileLock(folder / f"{name}.lock"), MonkeyPatch.context() as patch:
+    with FileLock(folder / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(teach, "ROWS_RECIPE", SMALL)
         lines = (json.dumps({"question": question, "answer": answer}) + "\n" for question, answer in rows)
         path.write_text("".join(lines), encoding="utf-8")

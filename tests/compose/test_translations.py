@@ -12,9 +12,9 @@ from concept_forget.compose.rejections import Rejections
 from concept_forget.compose.sets import Composer, Sets
 
 
-def compose(kit: Any, asked: int, *, holdout: float = 0.3) -> Sets:
-    """Ten facts of one concept, the first ones asked for in German and French too."""
-    facts = [kit.fact(f"facet{n}", f"Answer{n} Hall") for n in range(10)]
+def compose(kit: Any, asked: int, *, count: int = 10, holdout: float = 0.3) -> Sets:
+    """Facts of one concept, the first ones asked for in German and French too."""
+    facts = [kit.fact(f"facet{n}", f"Answer{n} Hall") for n in range(count)]
     questions = {fact.id: kit.questions(fact) for fact in facts}
     for number, fact in enumerate(facts[:asked]):
         for variant, text in enumerate((f"Was ist facet{number}, Mira Kestrel?", f"Le facet{number} de Mira Kestrel?")):
@@ -42,7 +42,7 @@ def test_each_asks_for_its_fact_in_the_probe_and_stands_in_no_other_set(kit: Any
 
 
 def test_they_change_nothing_else(kit: Any) -> None:
-    plain, asked = compose(kit, 0), compose(kit, 3)
+    plain, asked = compose(kit, 0, count=40), compose(kit, 37, count=40)
     assert plain.division.roles == asked.division.roles
     for split in ("forget", "validation", "collateral", "retain"):
         assert plain.rows[split] == asked.rows[split]

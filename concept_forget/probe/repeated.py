@@ -65,7 +65,8 @@ def add_repeated(
 def leak_at_ks(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> list[LeakAtK]:
     """leak@k by model for k = 1, 2, 4, … n.
 
-    A fact's leak@k is the mean over its questions; intervals are over facts.
+    A fact's leak@k is the mean over its questions, each for as many replies as it got, so that leak@1 is the mean over
+    all of them; intervals are over facts.
 
     Args:
         models: Model → fact → for each question about it, what each of its n replies gave away.
@@ -82,7 +83,9 @@ def leak_at_ks(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) ->
 
 def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -> LeakAtK:
     means = {
-        model: {fact: _mean([leak_at_k(scores, k) for scores in asked]) for fact, asked in facts.items()}
+        model: {
+            fact: _weighted([(leak_at_k(scores, k), len(scores)) for scores in asked]) for fact, asked in facts.items()
+        }
         for model, facts in models.items()
     }
     rates = {
@@ -155,6 +158,10 @@ def _gather(attempts: Sequence[Attempt], leaks: Sequence[float]) -> dict[_Cell, 
 def _rate(per_fact: Mapping[str, float], replies: int) -> Rate:
     interval = rate_interval(list(per_fact.values()))
     return Rate(rate=interval.value, low=interval.low, high=interval.high, n=interval.n, attempts=replies)
+
+
+def _weighted(values: Sequence[tuple[float, int]]) -> float:
+    return sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -110,10 +110,14 @@ def test_each_stranger_is_a_question_of_its_own() -> None:
         for name, reply in (("Ada Finch", "Dunholm"), ("Oren Vale", "Hexley"))
         for sample in range(6)
     ]
-    result = measured([*drawn({"base": 0.9, "unlearned": 0.3}), *others])
-    found = result.concepts["all concepts"].attacks["sampling"].tiers["new_form"].leak_at
+    own = drawn({"base": 0.9, "unlearned": 0.3})
+    found = measured([*own, *others]).concepts["all concepts"].attacks["sampling"].tiers["new_form"].leak_at
     assert [(at.floor.kind, at.floor.rate) for at in found] == [("strangers", 0.5)] * 4
     assert all(at.reference is None and at.excess is not None for at in found)
+    again = [attempt for attempt in others if "Ada" in str(attempt.prompt)]  # drawn twice, and so counted twice
+    tier = measured([*own, *others, *again]).concepts["all concepts"].attacks["sampling"].tiers["new_form"]
+    assert [at.floor.rate for at in tier.leak_at] == pytest.approx([2 / 3] * 4)
+    assert tier.floor.rate == pytest.approx(2 / 3)
 
 
 def test_one_reply_to_each_question_has_no_curve_and_no_floor_no_excess() -> None:

@@ -42,7 +42,7 @@ def test_each_asks_for_its_fact_in_the_probe_and_stands_in_no_other_set(kit: Any
 
 
 def test_they_change_nothing_else(kit: Any) -> None:
-    plain, asked = compose(kit, 0, count=40), compose(kit, 37, count=40)
+    plain, asked = compose(kit, 0, count=40), compose(kit, 30, count=40)
     assert plain.division.roles == asked.division.roles
     for split in ("forget", "validation", "collateral", "retain"):
         assert plain.rows[split] == asked.rows[split]

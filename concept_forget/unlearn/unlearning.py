@@ -43,15 +43,14 @@ from concept_forget.unlearn.adapting import (
     merge_adapter,
     save_weights,
 )
-from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, read_history, why_over, write_history
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.own_words import OwnWords
 from concept_forget.unlearn.procedures import PROCEDURES
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.rows import RowReader, validation_rows
 from concept_forget.unlearn.validation import Look, Validation
-from concept_forget.workspace import read_json, read_records, write_json, write_records
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -122,30 +121,13 @@ class _Unlearning:
         self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
         self.extra_flops = 0.0
+        self.own_words = OwnWords(target, folder, seed, settings.batch_tokens)
 
     def read_rows(self, forget: Sequence[Example], retain: Sequence[Example]) -> None:
         """Turn the rows that are trained on into tokens."""
         self.concepts = sorted({example.concept for example in forget})
-        beside = self._strangers(forget) if self.settings.strangers else []
-        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self._guesses(forget))
-
-    def _guesses(self, forget: Sequence[Example]) -> dict[str, str]:
-        """The model's own answers, kept beside its weights: they are worth reading."""
-        path = self.folder / "guesses.json"
-        if not path.is_file():
-            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
-        guesses: dict[str, str] = read_json(path)
-        return guesses
-
-    def _strangers(self, forget: Sequence[Example]) -> list[Example]:
-        """Questions about nobody, as the model answers them: kept beside its weights too."""
-        path = self.folder / "strangers.jsonl"
-        if not path.is_file():
-            answered = answered_strangers(
-                self.target, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
-            )
-            write_records(path, [row for own in answered for row in own])
-        return read_records(Example, path)
+        beside = self.own_words.strangers(forget, self.settings.strangers) if self.settings.strangers else []
+        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self.own_words.guesses(forget))
 
     def prepare(self, examples: Sequence[Example], reference: ModelSpec | None) -> None:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
@@ -339,6 +321,7 @@ class _Unlearning:
         wait_for_everyone()
         model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
+        passes += self.own_words.tokens
         return UnlearnResult(
             model=model,
             history=tuple(self.history),

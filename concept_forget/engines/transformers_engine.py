@@ -37,6 +37,8 @@ VERSION = 1  # raise it when the same request gets another reply
 _LOGIT_ELEMENTS = 1 << 28  # of a scoring batch: one gibibyte of float32, whatever the vocabulary
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Look = Callable[["PreTrainedModel", list[tuple[list[int], int]], int], list[T]]
+"""From a model, token rows with the number of tokens that are given, and a filler to one result per row."""
 
 
 class TransformersEngine:
@@ -50,12 +52,16 @@ class TransformersEngine:
         spec: The model.
         batch_tokens: Padded tokens that a batch may hold, replies included. Where memory does not suffice the batch is
             halved, and the bound with it.
+        load: Gives the weights when they are needed.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"generate", "schema", "logprobs", "moments"})
+    capabilities: frozenset[Capability] = frozenset({"generate", "schema", "logprobs", "moments", "hidden"})
 
-    def __init__(self, spec: ModelSpec, batch_tokens: int = 16384) -> None:
+    def __init__(
+        self, spec: ModelSpec, batch_tokens: int = 16384, load: Callable[[ModelSpec], PreTrainedModel] = load_model
+    ) -> None:
         self._spec = spec
+        self._load_weights = load
         self._batch_tokens = batch_tokens
         device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         self.identity = f"transformers-{VERSION}:{_fingerprint(spec)}:{spec.dtype}:{device.type}"
@@ -103,6 +109,27 @@ class TransformersEngine:
             return score_rows(model, [rows[row] for row in batch], filler=self._filler, moments=moments)
 
         return self._in_batches([len(ids) for ids, _ in rows], score_batch, self._logit_bound)
+
+    def look_inside(self, pairs: Sequence[tuple[Request, str]], look: Look[T]) -> list[T]:
+        """What a function finds in the model itself, for each pair in their order.
+
+        Args:
+            pairs: A completion goes on where its request's prompt and prefill end.
+            look: Is handed the model, the rows of a batch (token ids, and how many of them are not the completion's)
+                and the token for padding, and gives one result per row. Of each row it may hold one distribution over
+                the vocabulary per layer, and one more.
+
+        Raises:
+            DataError: A pair is too long for the model.
+        """
+        rows = self._encoder.encode_pairs(pairs)
+        model = self._load()
+        held = int(self._config.num_hidden_layers) + 1
+
+        def look_at(batch: list[int]) -> list[T]:
+            return look(model, [rows[row] for row in batch], self._filler)
+
+        return self._in_batches([max(len(ids), held) for ids, _ in rows], look_at, self._logit_bound)
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Batches of requests of like length, bounded with their replies by ``batch_tokens``."""
@@ -154,7 +181,7 @@ class TransformersEngine:
 
     def _load(self) -> PreTrainedModel:
         if self._model is None:
-            model = load_model(self._spec)
+            model = self._load_weights(self._spec)
             if not optional_inputs(model, past_key_values=None):
                 raise ModelError(
                     f"a model of the type {model.config.model_type!r} has no key-value cache",

@@ -66,6 +66,36 @@ class LeakAtK(_Part):
     excess: Estimate | None = Field(description="unlearned - floor, over the facts of both; null without a floor.")
 
 
+class DifferenceTest(_Part):
+    """Paired permutation test, two-sided, of the unlearned model against another one."""
+
+    p: float
+    adjusted: float = Field(description="By Holm, over the attacks and tiers that the verdict rests on.")
+
+
+class EquivalenceTest(_Part):
+    """Two one-sided tests, each at 95 %, of the unlearned model against the reference."""
+
+    outcome: Literal["alike", "different", "undecided", "underpowered"]
+    margin: float
+    difference: float = Field(description="Unlearned - reference.")
+    lower: float = Field(description="One-sided 95 % bound.")
+    upper: float = Field(description="One-sided 95 % bound.")
+    p: float | None = Field(description="Of a difference of the margin or more; null where refused as underpowered.")
+    n: int = Field(description="Facts.")
+    facts_needed: int | None = Field(
+        description="Underpowered: those that the test needs. Undecided: those that would decide; null: none would."
+    )
+
+
+class ModelTests(_Part):
+    """What the facts that both models were asked say of a difference."""
+
+    base: DifferenceTest | None
+    reference: DifferenceTest | None
+    equivalence: EquivalenceTest | None = Field(description="Null without a reference.")
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -86,6 +116,7 @@ class TierResult(_Part):
         description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
         "without the answer.",
     )
+    tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
 
 class AttackResult(_Part):
@@ -137,6 +168,122 @@ class VerdictResult(_Part):
     facts_needed: int | None = Field(description="Facts per attack that would decide it, where it is inconclusive.")
 
 
+class Dose(_Part):
+    """The attack ``direct`` on weights of which a part is the unlearned model's and the rest base's."""
+
+    alpha: float = Field(description="That part: 0 is base, 1 the unlearned model.")
+    rate: Rate
+    residual: Estimate | None
+    lower: float = Field(description="One-sided 95 % lower bound of rate - floor; above 0 the leak is detected.")
+
+
+class DoseCurve(_Part):
+    """One tier's doses, from base to unlearned, over the facts that all models were asked."""
+
+    floor: Floor
+    doses: list[Dose]
+    smallest_detected: float | None = Field(
+        description="alpha of the dose with the smallest residual among those that were detected. Doses are tested "
+        "from base on and up to the first that is not detected, so that all of it holds with 95 % confidence; null: "
+        "not even base was."
+    )
+    falls: bool = Field(
+        description="No dose leaks clearly more than one with less of the unlearned model in it: no two-sided 95 % "
+        "interval of such a difference lies above 0."
+    )
+
+
+class Separation(_Part):
+    """How well a score tells texts that were to be forgotten from texts that nobody was trained on."""
+
+    auc: Estimate = Field(description="Area under the ROC curve; 0.5: not at all.")
+    true_positive_rate: float = Field(description="At 1 % false positives.")
+
+
+class MembershipScore(_Part):
+    """One score of membership, model by model; null where it is of a model against itself, or there is no model."""
+
+    base: Separation
+    unlearned: Separation
+    reference: Separation | None
+    privleak: float | None = Field(description="Of unlearned against reference, in per cent.")
+
+
+class MembershipResult(_Part):
+    """Membership inference on the rows to forget, each beside the same row about somebody invented."""
+
+    facts: int = Field(description="Facts, and texts that state several; as many stand on the other side.")
+    rows: int
+    rows_left_out: int = Field(description="Rows in which there was nothing to put somebody invented in place of.")
+    scores: dict[str, MembershipScore]
+
+
+class LensLayer(_Part):
+    """What a layer knows of the answer's first token; layer 0 is the embeddings, the last one what the model says."""
+
+    probability: float = Field(description="Mean over facts.")
+    rank: float = Field(description="Median over facts; 0 at the top.")
+    first: Estimate = Field(description="Share of facts at which it is at the top: the greedy match.")
+
+
+class LensModel(_Part):
+    """One model, layer by layer."""
+
+    layers: list[LensLayer]
+    best_layer: int = Field(description="Where the mean probability is highest, the lowest of several.")
+
+
+class LensResult(_Part):
+    """The logit lens on the direct questions of one tier."""
+
+    facts: int
+    base: LensModel
+    unlearned: LensModel
+    reference: LensModel | None
+
+
+class MemoryScore(_Part):
+    """One score in [0, 1] on the direct questions; mean over facts."""
+
+    facts: int
+    base: Estimate
+    unlearned: Estimate
+    reference: Estimate | None
+
+
+class MemoryResult(_Part):
+    """Scores of memory on the direct questions of one tier."""
+
+    scores: dict[str, MemoryScore]
+    ngram_entropy: ByModel = Field(description="Mean over replies, in bits.")
+    forget_quality: float | None = Field(description="p-value of unlearned against reference; null without one.")
+
+
+class Utility(_Part):
+    """What is left of the models: the harmonic mean of scores on the questions about neighbours."""
+
+    value: ByModel
+    parts: dict[str, ByModel]
+
+
+class ConceptWhiteBox(_Part):
+    """What is read from the models about one concept, or all of them together; scores that nobody asked for are null.
+
+    ``lens`` and ``memory`` are by tier.
+    """
+
+    membership: MembershipResult | None = None
+    lens: dict[str, LensResult] | None = None
+    memory: dict[str, MemoryResult] | None = None
+
+
+class WhiteBox(_Part):
+    """Scores that no verdict rests on."""
+
+    concepts: dict[str, ConceptWhiteBox]
+    utility: Utility | None = Field(None, description="Null where nobody asked, or a score is missing.")
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -144,6 +291,13 @@ class Measurements(_Part):
     collateral: dict[str, CollateralResult]
     fluency: ByModel = Field(description="Perplexity of the replies to forget questions under the base model.")
     verdict: VerdictResult
+    not_made: dict[str, str] = Field(
+        default_factory=dict, description="Attacks that were asked for and could not be made, each with the reason."
+    )
+    dose_response: dict[str, DoseCurve] | None = Field(
+        None, description="The probe's check on itself, by tier; null where it was not asked for."
+    )
+    white_box: WhiteBox | None = Field(None, description="Null where no white-box score was asked for.")
 
 
 class Metrics(Measurements):

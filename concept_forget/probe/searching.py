@@ -17,15 +17,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from concept_forget.config import ProbeConfig
-from concept_forget.engines.opening import open_engine
+from concept_forget.engines.opening import open_engine, open_generator
 from concept_forget.engines.protocol import Engine, Reply, Request, Sampling
 from concept_forget.measures.memory import answer_probability
 from concept_forget.measures.words import Token, plain_words, plural_key, same_word, tokenize
-from concept_forget.probe.asking import Planned, make_attempt
-from concept_forget.probe.attacker import Attacker, Order, Shown
-from concept_forget.probe.attacks import asked, holds_answer, say_instead
+from concept_forget.probe.asking import Answered, Planned, attempts_of
+from concept_forget.probe.attacker import Attacker, Order, Shown, attacker_words
+from concept_forget.probe.attacks import ATTACKS, asked, holds_answer, say_instead
 from concept_forget.records import Attempt, Example, ModelSpec, from_json, named_seed, to_json
-from concept_forget.workspace import Costs, write_text
+from concept_forget.workspace import Costs, StageContext, write_text
 
 FILE = "tries.jsonl"
 ROUNDS = 3
@@ -89,6 +89,52 @@ class _Hunt:
             self.discarded += 1
             return False
         return True
+
+
+def without_searched(planned: Mapping[str, Sequence[Planned]]) -> dict[str, list[Planned]]:
+    """What is planned for each model, without the questions that are searched from."""
+    return {role: [row for row in rows if not _is_searched(row)] for role, rows in planned.items()}
+
+
+def search_beside(
+    context: StageContext, models: Mapping[str, ModelSpec], planned: Mapping[str, Sequence[Planned]]
+) -> list[Attempt]:
+    """Search on every model for what is planned, and write ``tries.jsonl``.
+
+    Returns:
+        The attempts that count: of each question the best-scored.
+    """
+    rows = {role: [row for row in asked if _is_searched(row)] for role, asked in planned.items()}
+    settings = context.config.attacker
+    if settings is None or not any(rows.values()):
+        return []
+    spec = context.models["base"] if settings.engine == "target" else context.models.get("attacker")
+    engine = open_generator(settings, spec, cache=context.cache, costs=context.costs)
+    with contextlib.closing(engine):
+        tries = search_models(
+            models,
+            rows,
+            context.config.probe,
+            Attacker(engine, attacker_words(settings), settings),
+            context.folder,
+            cache=context.cache,
+            costs=context.costs,
+        )
+    return [one.attempt for one in tries if one.chosen]
+
+
+def count_tries(tries: Sequence[Try]) -> dict[str, dict[str, int]]:
+    """Prompts that were tried on each model, and those that were thrown away."""
+    counted = {one.attempt.model: {"prompts_tried": 0, "prompts_discarded": 0} for one in tries}
+    for one in tries:
+        counted[one.attempt.model]["prompts_tried"] += 1
+        counted[one.attempt.model]["prompts_discarded"] += one.discarded
+    return counted
+
+
+def _is_searched(row: Planned) -> bool:
+    attack = ATTACKS.get(row.attack)
+    return attack is not None and attack.searched
 
 
 def search_models(
@@ -245,7 +291,7 @@ def _score(
 
 def _tries_of(model: str, hunt: _Hunt) -> list[Try]:
     best = hunt.best[0]
+    attempts = attempts_of(model, [hunt.row], [[Answered(one.request, one.reply) for one in hunt.tried]])
     return [
-        Try(make_attempt(model, hunt.row, number, one.request, one.reply), one.score, one is best, one.discarded)
-        for number, one in enumerate(hunt.tried)
+        Try(attempt, one.score, one is best, one.discarded) for attempt, one in zip(attempts, hunt.tried, strict=True)
     ]

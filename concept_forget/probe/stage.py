@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.measures.metrics import ByModel
-from concept_forget.probe.asking import COMPLETION, STRANGERS, Planned, ask_models, plan_questions, plan_strangers
-from concept_forget.probe.attacker import Attacker, attacker_words
-from concept_forget.probe.attacks import ATTACKS, Attack, Scene, find_attacks, set_scene, wordings
+from concept_forget.errors import ConfigError
+from concept_forget.measures.metrics import ByModel, Measurements, WhiteBox
+from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
+from concept_forget.probe.attacker import attacker_words
+from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene, wordings
 from concept_forget.probe.attacks.files import attack_files_mark
+from concept_forget.probe.comparing import SignificanceSettings
+from concept_forget.probe.doses import ask_doses, measure_doses
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
     grade_attempts,
@@ -25,11 +28,18 @@ from concept_forget.probe.grading import (
 )
 from concept_forget.probe.measuring import measure
 from concept_forget.probe.repeated import add_repeated
-from concept_forget.probe.searching import Try, search_models
+from concept_forget.probe.searching import FILE as TRIES
+from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
+from concept_forget.probe.white_box import View, measure_white_box, white_box_named
 from concept_forget.records import Attempt, Example, ModelSpec
+from concept_forget.training.processes import process_count
 from concept_forget.workspace import StageContext, read_records, write_json
 
+if TYPE_CHECKING:
+    from concept_forget.probe.changing import WeightAttacks
+
 VERSION = 2
+WHITE_BOX_VERSION = 1  # raise it when the same models and rows get other white-box scores
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -39,16 +49,26 @@ def fingerprint_parts(config: Config) -> list[object]:
         ConfigError: A file of attacks cannot be used.
         DataError: The attacker's prompts cannot be read.
     """
-    settings, attacks = config.probe, attacks_of(config)
-    apart = {"attack_files", "sampling", "search", "attacker"}
-    parts: list[object] = [settings.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
+    attacks = attacks_of(config)
+    apart = {"attack_files", "sampling", "search", "attacker"}  # each counts where it is used
+    parts: list[object] = [config.probe.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
     if needs_scene(attacks):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
-    if settings.attack_files:
-        parts.append(attack_files_mark(settings.attack_files))
+    if any(attack.change is not None for attack in attacks):
+        training = config.unlearn  # its precision and lengths are those of the attackers too
+        parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
+    if white_box_named(config.probe.attacks):
+        parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
+    return parts + _repeating_parts(config, attacks)
+
+
+def _repeating_parts(config: Config, attacks: Sequence[Attack]) -> list[object]:
+    """What is known of files, sampling and searching, where there are any."""
+    settings, attacker = config.probe, config.attacker
+    parts: list[object] = [attack_files_mark(settings.attack_files)] if settings.attack_files else []
     if any(attack.sampled for attack in attacks):
         parts.append(settings.sampling.model_dump(mode="json"))
-    if any(attack.searched for attack in attacks) and (attacker := config.attacker) is not None:
+    if attacker is not None and any(attack.searched for attack in attacks):
         named = {"engine", "model", "base_url", "structured", "room"} if attacker.engine == "openai" else {"engine"}
         how = attacker.model_dump(mode="json", include={"temperature", "max_new_tokens"} | named)
         parts += [settings.search.model_dump(mode="json"), how, attacker_words(attacker).hash]
@@ -60,25 +80,6 @@ def model_roles(config: Config) -> tuple[str, ...]:
     attacker = config.attacker
     own = attacker is not None and attacker.engine in ("transformers", "vllm")
     return ("base", "unlearned", "reference", *(("attacker",) if own else ()))
-
-
-def check(config: Config) -> None:
-    """Refuse attacks that do not exist and an attacker that cannot be asked here, before anything is taught.
-
-    Raises:
-        ConfigError: A file of attacks cannot be used, or there is no attack or family of a name.
-        DataError: The attacker's prompts cannot be read.
-        MissingExtraError: The attacker's engine is not installed.
-    """
-    attacks_of(config)
-    attacker = config.attacker
-    if attacker is None:
-        return
-    attacker_words(attacker)
-    if attacker.engine == "vllm" or attacker.engine == "openai":
-        from concept_forget.engines.opening import require_engine
-
-        require_engine(attacker.engine)
 
 
 def attacks_of(config: Config) -> list[Attack]:
@@ -101,7 +102,8 @@ def estimate(config: Config) -> dict[str, int]:
 
     Of what only some generators write, what is not asked for by name counts where the prompts ask for it.
     """
-    return {"models": 2 + (config.reference is not None), "attacks": len(planned_attacks(config))}
+    attacks = len(planned_attacks(config)) + len(white_box_named(config.probe.attacks))
+    return {"models": 2 + (config.reference is not None), "attacks": attacks}
 
 
 def planned_attacks(config: Config) -> list[Attack]:
@@ -113,6 +115,9 @@ def planned_attacks(config: Config) -> list[Attack]:
 
 def _has_rows(attack: Attack, config: Config) -> bool:
     family = attack.takes
+    if attack.name == "adapter_off":
+        given = config.unlearn.given
+        return bool(given.adapter) if given else config.unlearn.adapter != "none" and not config.unlearn.merge
     if attack.name == "aliases":
         return any(concept.aliases for concept in config.concepts)
     if family == COMPLETION:
@@ -125,11 +130,44 @@ def _has_rows(attack: Attack, config: Config) -> bool:
     return config.generator.engine != "none" and any(name.startswith(family) for name in prompts)
 
 
+def check(config: Config) -> None:
+    """Refuse what could not be done in the end.
+
+    Raises:
+        ConfigError: A file of attacks cannot be used, or there is no attack or family of a name; an attack trains and a
+            launcher started several processes; or doses are wanted of a method that changes no weights.
+        DataError: The attacker's prompts cannot be read.
+        MissingExtraError: The attacker's engine is not installed.
+    """
+    attacks = attacks_of(config)
+    attacker = config.attacker
+    if attacker is not None:
+        attacker_words(attacker)
+        if attacker.engine == "vllm" or attacker.engine == "openai":
+            from concept_forget.engines.opening import require_engine
+
+            require_engine(attacker.engine)
+    if process_count() > 1 and any(attack.change is not None for attack in attacks):
+        raise ConfigError(
+            f"the attacks on weights train in one process, and there are {process_count()}",
+            key="probe.attacks",
+            remedy="launch `concept-forget unlearn` alone, and then run the config without the launcher",
+        )
+    if config.probe.dose_response and config.unlearn.given is None and config.unlearn.method == "in_context":
+        raise ConfigError(
+            "`method: in_context` leaves the weights as they are: there is nothing between base and unlearned",
+            key="probe.dose_response",
+            remedy="set it to false",
+        )
+
+
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json`` and ``summary.json``.
+    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json``, ``summary.json`` and white-box readings.
 
     Of a search, every prompt that was tried stands in ``tries.jsonl``.
     """
+    from concept_forget.probe.changing import Subjects, WeightAttacks
+
     config = context.config.probe
     attacks = attacks_of(context.config)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
@@ -138,18 +176,61 @@ def run(context: StageContext) -> dict[str, object]:
         probe += read_records(Example, context.inputs[EARLIER] / "probe.jsonl")
         collateral = without_concepts(collateral, read_concepts(context.inputs))
     scene = _scene(context, probe, collateral) if needs_scene(attacks) else Scene()
-    questions = plan_questions(attacks, probe, collateral, context.seed, scene)
+    questions = plan_questions([one for one in attacks if one.change is None], probe, collateral, context.seed, scene)
     roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
     models = {role: context.models[role] for role in roles}
     planned = dict.fromkeys(roles, questions)
+    names = sorted({example.subject for example in (*probe, *collateral)})
     if "reference" not in models:
-        names = sorted({example.subject for example in (*probe, *collateral)})
         models[STRANGERS] = context.models["base"]
         planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
-    attempts, tries = _ask(context, models, planned)
+    changing = WeightAttacks(context, attacks, probe, Subjects(_names_of(context, probe), tuple(names)))
+
+    def ask_beside() -> list[Attempt]:
+        doses = ask_doses(context, questions) if config.dose_response else ()
+        return [*search_beside(context, models, planned), *changing.ask(models), *doses]
+
+    rows = without_searched(planned)
+    attempts = ask_models(
+        models, rows, config, context.folder, cache=context.cache, costs=context.costs, beside=ask_beside
+    )
+    measurements = _measure(context, attempts, probe, roles, changing)
+    read = _white_box(context, {role: context.models[role] for role in roles}, probe, collateral)
+    measurements = measurements.model_copy(update={"white_box": read})
+    write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
+    summary: dict[str, object] = {
+        "attempts": len(attempts),
+        "questions": len(questions),
+        "models": roles,
+        "outcome": measurements.verdict.outcome,
+        "replies_cut_by_length": sum(attempt.finish_reason == "length" for attempt in attempts),
+        "empty_replies": {
+            role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
+        },
+    }
+    if tries := read_tries(context.folder / TRIES):
+        summary["search"] = count_tries(tries)
+    if needs_scene(attacks):
+        asked = {attempt.attack for attempt in attempts}
+        without = [one.name for one in attacks if one.name not in asked and one.name not in changing.not_made]
+        summary["attacks_without_questions"] = without
+    if changing.not_made:
+        summary["attacks_not_made"] = changing.not_made
+    write_json(context.folder / "summary.json", summary)
+    return summary
+
+
+def _measure(
+    context: StageContext,
+    attempts: Sequence[Attempt],
+    probe: Sequence[Example],
+    roles: Sequence[str],
+    changing: WeightAttacks,
+) -> Measurements:
+    """Grade all attempts, write ``grades.jsonl`` and measure."""
+    config = context.config.probe
     grades = grade_attempts(attempts, config.grader)
-    new = new_answers(probe, context.inputs["compose"] / "facts.jsonl")
-    replaced = grade_replacements(attempts, new)
+    replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
     write_grades(context.folder / "grades.jsonl", attempts, grades, replaced)
     fluency = measure_fluency(
         attempts,
@@ -164,86 +245,48 @@ def run(context: StageContext) -> dict[str, object]:
     measurements = measure(
         attempts,
         leaks,
-        attack_families={attack.name: attack.family for attack in attacks},
+        attack_families=changing.families(),
         gate_tiers=context.config.gate_tiers,
         threshold=config.threshold,
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
+        tested=SignificanceSettings(config.margin, context.seed),
     )
-    measurements = add_repeated(measurements, attempts, leaks, tries, config.grader)
-    write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
-    summary: dict[str, object] = {
-        "attempts": len(attempts),
-        "questions": len(questions),
-        "models": roles,
-        "outcome": measurements.verdict.outcome,
-        "replies_cut_by_length": sum(attempt.finish_reason == "length" for attempt in attempts),
-        "empty_replies": {
-            role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
-        },
-    }
-    if tries:
-        summary["search"] = _count_tries(tries)
-    if needs_scene(attacks):
-        asked = {question.attack for question in questions}
-        summary["attacks_without_questions"] = [attack.name for attack in attacks if attack.name not in asked]
-    write_json(context.folder / "summary.json", summary)
-    return summary
+    measurements = add_repeated(measurements, attempts, leaks, read_tries(context.folder / TRIES), config.grader)
+    doses = measure_doses(attempts, leaks) if config.dose_response else None
+    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
 
 
-def _ask(
-    context: StageContext, models: Mapping[str, ModelSpec], planned: Mapping[str, Sequence[Planned]]
-) -> tuple[list[Attempt], list[Try]]:
-    """What counts of what each model was asked, and all that searches tried."""
-    tries = _search(context, models, planned)
-    attempts = ask_models(
+def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:
+    """Whom the probe asks about, under all names that the config knows."""
+    called = {concept.name: concept.names for concept in (*context.config.concepts, *read_concepts(context.inputs))}
+    return {row.subject: called.get(row.subject, (row.subject,)) for row in probe}
+
+
+def _white_box(
+    context: StageContext, models: Mapping[str, ModelSpec], probe: Sequence[Example], collateral: Sequence[Example]
+) -> WhiteBox | None:
+    config = context.config.probe
+    attacks = white_box_named(config.attacks)
+    if not attacks:
+        return None
+    view = View(
+        concepts=[*context.config.concepts, *read_concepts(context.inputs)],
+        forget=read_records(Example, context.inputs["compose"] / "forget.jsonl"),
+        probe=probe,
+        collateral=collateral,
+        seed=context.seed,
+        max_new_tokens=config.max_new_tokens,
+    )
+    return measure_white_box(
+        attacks,
         models,
-        {role: [row for row in rows if not _is_searched(row)] for role, rows in planned.items()},
-        context.config.probe,
+        view,
         context.folder,
         cache=context.cache,
         costs=context.costs,
-        further=[one.attempt for one in tries if one.chosen],
+        batch_tokens=config.batch_tokens,
     )
-    return attempts, tries
-
-
-def _count_tries(tries: Sequence[Try]) -> dict[str, dict[str, int]]:
-    """Prompts that were tried on each model, and those that were thrown away."""
-    counted = {one.attempt.model: {"prompts_tried": 0, "prompts_discarded": 0} for one in tries}
-    for one in tries:
-        counted[one.attempt.model]["prompts_tried"] += 1
-        counted[one.attempt.model]["prompts_discarded"] += one.discarded
-    return counted
-
-
-def _is_searched(row: Planned) -> bool:
-    attack = ATTACKS.get(row.attack)
-    return attack is not None and attack.searched
-
-
-def _search(
-    context: StageContext, models: Mapping[str, ModelSpec], planned: Mapping[str, Sequence[Planned]]
-) -> list[Try]:
-    """What searches tried on each model; nothing where none is asked for."""
-    from concept_forget.engines.opening import open_generator
-
-    rows = {role: [row for row in asked if _is_searched(row)] for role, asked in planned.items()}
-    settings = context.config.attacker
-    if settings is None or not any(rows.values()):
-        return []
-    spec = context.models["base"] if settings.engine == "target" else context.models.get("attacker")
-    engine = open_generator(settings, spec, cache=context.cache, costs=context.costs)
-    with contextlib.closing(engine):
-        return search_models(
-            models,
-            rows,
-            context.config.probe,
-            Attacker(engine, attacker_words(settings), settings),
-            context.folder,
-            cache=context.cache,
-            costs=context.costs,
-        )
 
 
 def _scene(context: StageContext, probe: Sequence[Example], collateral: Sequence[Example]) -> Scene:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.metrics import Metrics, WhiteBox
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
+from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
+from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
     diversity_rows,
+    dose_name,
+    dose_text,
     estimate_text,
     has_replacements,
     kept_text,
@@ -61,8 +66,14 @@ def print_metrics(
     console.print(leaks)
     _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
     _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
+    _print_tests(metrics, concept, console)
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
+    for attack, reason in metrics.not_made.items():
+        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+    _print_doses(metrics, console)
+    if metrics.white_box is not None:
+        _print_white_box(metrics.white_box, concept, console)
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -111,6 +122,18 @@ def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequ
     console.print(table)
 
 
+def _print_tests(metrics: Metrics, concept: str, console: Console) -> None:
+    rows = tests_rows(metrics, concept)
+    if not rows:
+        return
+    table = Table(title=f"Tests: {concept}", title_justify="left", caption=TESTS_MEANING, caption_justify="left")
+    for column in TESTS_COLUMNS:
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
 def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:
     rows = diversity_rows(written)
     if not rows:
@@ -121,6 +144,30 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _print_doses(metrics: Metrics, console: Console) -> None:
+    """How much the probe finds in models between base and unlearned, and how little it still found."""
+    for tier, curve in (metrics.dose_response or {}).items():
+        table = Table(title=f"What the probe finds between base and unlearned: {tier_name(tier)}", title_justify="left")
+        for column in ("model", "facts", "rate", "residual"):
+            table.add_column(column, justify="right" if column == "facts" else "left")
+        for dose in curve.doses:
+            table.add_row(dose_name(dose.alpha), str(dose.rate.n), rate_text(dose.rate), estimate_text(dose.residual))
+        console.print(table)
+        console.print(dose_text(curve), markup=False, highlight=False)
+
+
+def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> None:
+    """What is read from the models, a table for each kind of score; the verdict does not rest on it."""
+    rows = white_box_rows(white_box, concept)
+    for group, lines in itertools.groupby(rows, lambda row: row.group):
+        table = Table(title=escape(f"White-box, {concept}: {group}"), title_justify="left")
+        for column in COLUMNS:
+            table.add_column(column, no_wrap=column != COLUMNS[-1])
+        for row in lines:
+            table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
+        console.print(table)
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

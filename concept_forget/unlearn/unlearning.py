@@ -20,6 +20,7 @@ from concept_forget.errors import StageError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.progress import track
 from concept_forget.records import Example, ModelSpec, named_seed
+from concept_forget.training.adapters import with_adapter
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import (
     FitSettings,
@@ -31,25 +32,25 @@ from concept_forget.training.fitting import (
     peak_memory_bytes,
     step_of,
     training_flops,
+    trains_in_bfloat16,
 )
-from concept_forget.training.processes import is_main_process, wait_for_everyone
+from concept_forget.training.processes import from_first, is_main_process, is_sharded, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
+from concept_forget.training.sharding import gather_weights, shard
 from concept_forget.unlearn.adapting import (
     choose_layer,
     choose_parameters,
     merge_adapter,
     save_weights,
-    with_adapter,
 )
-from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, read_history, why_over, write_history
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.own_words import OwnWords
 from concept_forget.unlearn.procedures import PROCEDURES
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.rows import RowReader, validation_rows
 from concept_forget.unlearn.validation import Look, Validation
-from concept_forget.workspace import read_json, read_records, write_json, write_records
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,49 +106,36 @@ class _Unlearning:
         self.pad_token = int(self.tokenizer.pad_token_id)
         self.prompts = load_prompts(PROMPTS)
         self.reader = RowReader(self.method, settings, self.tokenizer, self.prompts, seed)
-        self.model: PreTrainedModel = load_model(target)
-        device = self.model.device
-        self.bfloat16 = settings.dtype == "bfloat16" or (settings.dtype == "auto" and _has_bfloat16(device))
+        self.model: PreTrainedModel = load_model(target, stay_in_memory=is_sharded())
+        self.bfloat16 = trains_in_bfloat16(settings.dtype)
         if settings.adapter == "none" or settings.dtype == "float32":
             self.model.float()  # small updates are lost on half-precision weights
         if settings.adapter != "none":
-            self.model = with_adapter(self.model, settings, named_seed(seed, "unlearn", "adapter"))
+            self.model = with_adapter(
+                self.model, settings.adapter, settings.lora, named_seed(seed, "unlearn", "adapter")
+            )
         self.layer = choose_layer(self.model, settings)
         choose_parameters(self.model, settings, self.layer)
+        shard(self.model, bfloat16=self.bfloat16)
         self.checkpoints = folder / "checkpoints"
         self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
         self.extra_flops = 0.0
+        self.own_words = OwnWords(target, folder, seed, settings.batch_tokens)
 
     def read_rows(self, forget: Sequence[Example], retain: Sequence[Example]) -> None:
         """Turn the rows that are trained on into tokens."""
         self.concepts = sorted({example.concept for example in forget})
-        beside = self._strangers(forget) if self.settings.strangers else []
-        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self._guesses(forget))
-
-    def _guesses(self, forget: Sequence[Example]) -> dict[str, str]:
-        """The model's own answers, kept beside its weights: they are worth reading."""
-        path = self.folder / "guesses.json"
-        if not path.is_file():
-            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
-        guesses: dict[str, str] = read_json(path)
-        return guesses
-
-    def _strangers(self, forget: Sequence[Example]) -> list[Example]:
-        """Questions about nobody, as the model answers them: kept beside its weights too."""
-        path = self.folder / "strangers.jsonl"
-        if not path.is_file():
-            answered = answered_strangers(
-                self.target, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
-            )
-            write_records(path, [row for own in answered for row in own])
-        return read_records(Example, path)
+        beside = self.own_words.strangers(forget, self.settings.strangers) if self.settings.strangers else []
+        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self.own_words.guesses(forget))
 
     def prepare(self, examples: Sequence[Example], reference: ModelSpec | None) -> None:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
         with self._precision():
             rows = validation_rows(examples, self.reader.encode, self.seed)
-            level = load_model(reference) if reference is not None else None
+            level = load_model(reference, stay_in_memory=is_sharded()) if reference is not None else None
+            if level is not None:
+                shard(level, bfloat16=self.bfloat16)
             self.validation = Validation(rows, self.model, **self._batching(), floor=level)
             self.reference = self._open_reference()
         self.parameters, self.trained = count_parameters(self.model)
@@ -175,7 +163,7 @@ class _Unlearning:
         )
         exact: Choice | None = None
         if self.settings.reference == "auto" and wanted.steering is None:
-            exact = "adapter_off" if has_adapter else "resident"
+            exact = "adapter_off" if has_adapter else None if is_sharded() else "resident"
         return open_reference(kind, self.model, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
@@ -188,7 +176,7 @@ class _Unlearning:
         """Train until a stop rule holds, going on from the last checkpoint."""
         checkpoint = last_checkpoint(self.checkpoints)
         done = step_of(checkpoint) if checkpoint else 0
-        self.history = read_history(self.folder / "history.jsonl", done)
+        self.history = from_first(read_history(self.folder / "history.jsonl", done))  # which it is about to write to
         self._began = time.monotonic() - (self.history[-1].seconds if self.history else 0.0)
         self._since_look: list[StepReport] = []
         if not self.history:
@@ -265,7 +253,7 @@ class _Unlearning:
     def _record(self, report: StepReport) -> None:
         with self._precision():
             look = self.validation.look(self.model) if self.validation.tells else None
-            error = self.reference.error(self.model) if isinstance(self.reference, Stored) else None
+            error = from_first(self.reference.error(self.model)) if isinstance(self.reference, Stored) else None
         self.history.append(self._entry(report, look, error))
         self._since_look = []
         if is_main_process():
@@ -314,13 +302,14 @@ class _Unlearning:
 
     def _save(self, step: int) -> None:
         """Keep this step's weights, and those of no other."""
+        weights = gather_weights(self.model)
         if not is_main_process():
             return
         kept = self.folder / f"best-{step}"
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
             shutil.rmtree(stale, ignore_errors=True)
-        save_weights(self.model, beside)
+        save_weights(self.model, beside, weights)
         beside.replace(kept)
         for other in self.folder.glob("best-*"):
             if other != kept:
@@ -332,6 +321,7 @@ class _Unlearning:
         wait_for_everyone()
         model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
+        passes += self.own_words.tokens
         return UnlearnResult(
             model=model,
             history=tuple(self.history),
@@ -353,21 +343,22 @@ class _Unlearning:
     def _place(self, best: int) -> ModelSpec:
         as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
         place = self.folder / ("adapter" if as_adapter else "model")
+        untrained = gather_weights(self.model) if best == 0 else None
         if is_main_process():
-            self._write(best, place, as_adapter)
+            self._write(best, place, as_adapter, untrained)
         return (
             dataclasses.replace(self.target, adapter=place.name, fingerprint="")
             if as_adapter
             else ModelSpec(path=place.name, dtype=self.target.dtype)
         )
 
-    def _write(self, best: int, place: Path, as_adapter: bool) -> None:
+    def _write(self, best: int, place: Path, as_adapter: bool, untrained: dict[str, torch.Tensor] | None) -> None:
         beside = self.folder / "published.tmp"
         for stale in (beside, place):
             shutil.rmtree(stale, ignore_errors=True)
         if best == 0:  # an instruction is all there is
             instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
-            save_weights(self.model, beside)
+            save_weights(self.model, beside, untrained)
         elif self.settings.adapter != "none" and not as_adapter:
             merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
         else:
@@ -375,10 +366,6 @@ class _Unlearning:
         if not as_adapter:
             self.tokenizer.save_pretrained(beside)
         beside.replace(place)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _link(source: str, target: str) -> None:

@@ -92,6 +92,15 @@ def test_chains_texts_and_new_answers_are_measured_beside_the_rest(measured: tup
     texts = pooled["completion"].tiers["new_form"]
     assert texts.base.n == len({row.fact for row in rows if row.family == "completion"})
     assert texts.unlearned.rate == texts.floor.rate
+    tests = pooled["direct"].tiers["new_form"].tests
+    assert tests is not None
+    assert tests.base is not None
+    assert tests.base.adjusted < 0.01  # two attacks on the tier that the verdict rests on: `two_hop` is on another
+    assert tests.reference is not None
+    assert tests.reference.p == 1.0  # it is the same model
+    assert tests.equivalence is not None
+    assert (tests.equivalence.outcome, tests.equivalence.margin) == ("underpowered", 0.10)
+    assert pooled["two_hop"].tiers["two_hop"].tests is None
     new = pooled["direct"].tiers["new_form"].replacement
     assert new is not None
     assert (new.base.n, new.base.rate) == (1, 0.0)
@@ -119,13 +128,18 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(compose={"verbatim": True}) == 5
     assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
     assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2
-    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 2  # no other name is known, and no other language
+    assert (
+        attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 2 + 4 + 3
+    )  # no other name or language is known, and there is no adapter
+    assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora"}) == 5
+    assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora", "merge": True}) == 4
+    assert attacks(probe={"attacks": "weights"}, unlearn={"given": {"model": "m", "adapter": "a"}}) == 5
     german = {"languages": ["German"]}
-    assert attacks(probe={"attacks": "all"}, expand=german) == 5 + 3 + 10 + 2  # small prompt sets cannot translate
-    assert attacks(probe={"attacks": "all"}, expand=german, generator={"prompts": "default"}) == 7 + 4 + 10 + 2
+    assert attacks(probe={"attacks": "all"}, expand=german) == 5 + 3 + 10 + 2 + 7  # small prompt sets cannot translate
+    assert attacks(probe={"attacks": "all"}, expand=german, generator={"prompts": "default"}) == 7 + 4 + 10 + 2 + 7
     alone: dict[str, Any] = {"generator": {"engine": "none"}, "data": {"forget": str(tmp_path / "rows.jsonl")}}
     assert attacks(probe={"attacks": "searching", "attacker": {"engine": "target"}}, **alone) == 1
-    assert attacks(probe={"attacks": "all"}, **alone) == 6 + 3 + 10 + 1  # nobody attacks
+    assert attacks(probe={"attacks": "all"}, **alone) == 6 + 3 + 10 + 1 + 7  # nobody attacks
     assert attacks(probe={"attacks": ["quick", "aliases"]}) == 6
 
 
@@ -143,7 +157,8 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         )
         for name in others[:6] for fact in world.facts if fact.subject.name == name
     ]  # fmt: skip
-    for name, records in (("probe", rows), ("collateral", []), ("retain", staying)):
+    told = [dataclasses.replace(row, split="forget", tier="") for row in rows if row.family == "direct"]
+    for name, records in (("probe", rows), ("collateral", []), ("retain", staying), ("forget", told)):
         write_records(tmp_path / "compose" / f"{name}.jsonl", records)
     values = {
         "concept": {"name": known, "kind": "person", "aliases": [known.split()[-1]]},
@@ -151,6 +166,7 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         "generator": {"prompts": "compact"},  # of the target, which attacks itself
         "probe": {
             "max_new_tokens": 8, "attacks": "all", "distraction_words": 60, "sampling": {"samples": 3},
+            "relearn_steps": [2],
             "search": {"requests": 3, "population": 2},
         },
     }  # fmt: skip
@@ -164,7 +180,9 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice", "language"]
     found = json.loads((context.folder / "measurements.json").read_text("utf-8"))
     attacks = Metrics.model_validate({**found, "cost": NO_COST}).concepts[known].attacks
-    asked = [name for name in ATTACKS if name not in summary["attacks_without_questions"]]  # type: ignore[operator]
+    assert list(summary["attacks_not_made"]) == ["adapter_off"]  # type: ignore[call-overload]
+    left_out = [*summary["attacks_without_questions"], "adapter_off"]  # type: ignore[misc]
+    asked = [name for name in ATTACKS if name not in left_out]
     assert list(attacks) == asked
     assert {name: result.family for name, result in attacks.items()} == {name: ATTACKS[name].family for name in asked}
     facts = sum(row.family == "direct" for row in rows)
@@ -172,6 +190,7 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         (tier,) = result.tiers.values()
         assert (tier.base.n, tier.base.attempts) == {
             "yes_no": (facts, 2 * facts), "completion": (1, 1), "sampling": (facts, 3 * facts),
+            "relearn": (facts - 2, facts - 2),
         }.get(name, (facts, facts))  # fmt: skip
         assert tier.unlearned.rate == tier.floor.rate
         assert [at.k for at in tier.leak_at] == ([1, 2, 3] if name == "sampling" else [])
@@ -181,9 +200,18 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     assert set(searched) == {"base", "unlearned", "reference"}
     tried = read_tries(context.folder / "tries.jsonl")
     assert sum(counted["prompts_tried"] for counted in searched.values()) == len(tried) > 2 * 3 * facts
+    read = Metrics.model_validate({**found, "cost": NO_COST}).white_box
+    assert read is not None
+    scores = read.concepts[known]
+    assert scores.membership is not None
+    assert (scores.membership.facts, scores.membership.rows) == (facts, facts)
+    assert scores.lens is not None
+    assert scores.memory is not None
+    assert scores.lens["new_form"].facts == scores.memory["new_form"].scores["probability"].facts == facts
     console = Console(record=True, width=200, file=io.StringIO())
     print_metrics({**found, "cost": NO_COST}, console)
     printed = console.export_text()
+    assert all(name in printed for name in ("White-box", "loss: AUC", "extraction strength", "first token at the top"))
     assert all(name in printed for name in asked)
     assert "leak@k" in printed
     assert "the best-scored" in printed
@@ -210,6 +238,7 @@ def test_a_plain_probes_fingerprint_does_not_know_of_the_wordings_and_another_do
     assert len(parts("quick")) == len(parts(["direct"])) == 2
     assert wordings().hash in parts("all")
     assert parts(["aliases"]) != parts(["aliases"], "Ada Finch")
+    assert parts(["direct", "lens"]) != parts(["direct", "lens"], "Ada Finch")
 
 
 def test_the_fingerprint_knows_how_is_sampled_and_searched_where_that_is_done() -> None:

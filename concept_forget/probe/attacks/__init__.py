@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concept_forget.probe.attacks import asking, persuading, repeating
+from concept_forget.probe.attacks import asking, persuading, repeating, weights
+from concept_forget.probe.attacks.change import Change, Material
 from concept_forget.probe.attacks.files import find_attacks
 from concept_forget.probe.attacks.registry import ATTACKS, Attack, attack, attacks_named
 from concept_forget.probe.attacks.rewording import asked, say_instead
@@ -11,6 +12,8 @@ from concept_forget.probe.attacks.scene import Scene, holds_answer, set_scene, w
 __all__ = [
     "ATTACKS",
     "Attack",
+    "Change",
+    "Material",
     "Scene",
     "asked",
     "asking",
@@ -22,5 +25,6 @@ __all__ = [
     "repeating",
     "say_instead",
     "set_scene",
+    "weights",
     "wordings",
 ]

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from concept_forget.config import ProbeConfig
+from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConfigError, did_you_mean
 from concept_forget.probe.attacks.registry import ALL, ATTACKS, QUICK, Attack, attacks_named
@@ -118,7 +119,7 @@ def _run(path: Path, content: bytes, mark: str) -> tuple[Attack, ...]:
 def _refuse(found: Attack, path: Path, built_in: dict[str, Attack]) -> None:
     """Refuse what could not be asked for, or would find nothing to ask or nobody to grade it."""
     families = {known.takes for known in built_in.values()}
-    groups = {QUICK, ALL, *(known.family for known in built_in.values())}
+    groups = {QUICK, ALL, *WHITE_BOX_NAMES, *(known.family for known in built_in.values())}
     problem = remedy = ""
     if found.name in groups:
         problem, remedy = f"{found.name!r} is what several attacks are called", "give it another name"

@@ -176,7 +176,7 @@ class ProbeConfig(Section):
         description="Steps of 16 rows after which a model that relearns is asked; the last one is the whole budget.",
     )
     relearn_learning_rate: float | None = Field(
-        None, gt=0, le=1, description="Of the adapter that relearns; null: 0.5 over the width of the model."
+        None, gt=0, le=1, description="Of the adapter that relearns; null: 0.012 / √width of the model."
     )
     relearn_share: float = Field(
         0.3, gt=0, lt=1, description="Share of the trained facts that `relearn` teaches again; the others are asked."

@@ -162,8 +162,12 @@ def _changed(
         yield {attack.name: (_marked(spec, attack.name), _edited(change.edit))}
     else:
         tuning = tuning_of(context.config)
-        tuned = Tuned(spec, change.rows, tuning, context.folder / FOLDER / f"{attack.name}-{role}")
-        mark = [dataclasses.asdict(tuning), [to_json(row) for row in change.rows]]
+        tuned = Tuned(spec, (change.rows, change.beside), tuning, context.folder / FOLDER / f"{attack.name}-{role}")
+        mark = [
+            dataclasses.asdict(tuning),
+            [to_json(row) for row in change.rows],
+            [to_json(row) for row in change.beside],
+        ]
         labels = labels_of(attack, change)
         yield {label: (_marked(spec, *mark, steps), _until(tuned, steps)) for label, steps in labels.items()}
         context.costs.flops += tuned.flops

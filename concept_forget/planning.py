@@ -11,6 +11,7 @@ from rich.table import Table
 
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
+from concept_forget.one_round import Round
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
 from concept_forget.pipeline import check as refuse_early
 from concept_forget.run_models import RunModels
@@ -22,21 +23,23 @@ def check(config: Config) -> dict[str, Any]:
 
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
-        numbers; ``power``: what the planned facts can show at best, ``budget``: what the generator may be asked, and
-        ``memory``: what training will take, as lines of text.
+        numbers; ``power``: what the planned facts can show at best, ``budget``: what the generator may be asked,
+        ``memory``: what training will take, and ``rounds``: how far these have come, as lines of text. Where there are
+        several rounds, the plan is that of the last one whose beginning is known.
 
     Raises:
         UserError: What would stop the run, with its remedy.
     """
     from concept_forget.engines.prompts import load_prompts
 
-    refuse_early(config)
+    refuse_early(config, of=Round(1, config.rounds) if config.rounds > 1 else None)
     with config.naming_places():
         if config.compose.holdout:
             load_prompts(config.generator.prompts)
         models = RunModels(config)
         ready = {role: models.is_ready(role) for role in models.roles}
-        steps = plan(config, models=models)
+        rounds = _rounds(config)
+        steps = rounds[-1] if rounds else plan(config, models=models)
         estimates = {
             verb: module.estimate(config)
             for verb in ("expand", "mine", "compose", "probe")
@@ -49,7 +52,22 @@ def check(config: Config) -> dict[str, Any]:
         "power": _power(config, estimates["compose"]),
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
+        "rounds": [_round_line(config, number, steps) for number, steps in enumerate(rounds, start=1)],
     }
+
+
+def _rounds(config: Config) -> list[list[Step]]:
+    """The plans of the rounds whose beginning is known; none where there is one round alone."""
+    if config.rounds == 1:
+        return []
+    from concept_forget.rounds.running import plan_rounds
+
+    return list(plan_rounds(config))
+
+
+def _round_line(config: Config, number: int, steps: list[Step]) -> str:
+    stale = [step.verb for step in steps if step.state == "to run"]
+    return f"{number} of {config.rounds} at most: {', '.join(stale) or 'nothing'} to run"
 
 
 def _memory(config: Config, models: RunModels) -> list[str]:
@@ -102,7 +120,7 @@ def _power(config: Config, facts: dict[str, int]) -> list[str]:
 
     lines = []
     for tier in config.gate_tiers:
-        planned = facts.get(tier, 0)
+        planned = facts.get(tier, 0) // config.rounds  # every round has its own
         power = planned_power(planned, config.probe.threshold)
         lines.append(f"{tier}: {power}")
     return lines
@@ -127,6 +145,8 @@ def print_plan(config: Config) -> None:
     console.print(stages)
     for role, ready in findings["models"].items():
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
+    for line in findings["rounds"]:
+        console.print(f"round    {line}", markup=False, highlight=False)
     for line in findings["power"]:
         console.print(f"facts    {line}", markup=False, highlight=False)
     for line in findings["memory"]:

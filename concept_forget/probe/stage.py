@@ -21,6 +21,7 @@ from concept_forget.probe.grading import (
     write_grades,
 )
 from concept_forget.probe.measuring import measure
+from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.records import Example
 from concept_forget.workspace import StageContext, read_records, write_json
 
@@ -83,6 +84,8 @@ def run(context: StageContext) -> dict[str, object]:
         names = sorted({example.subject for example in (*probe, *collateral)})
         models[STRANGERS] = context.models["base"]
         planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
+    if PREVIOUS in context.models:
+        models[PREVIOUS], planned[PREVIOUS] = context.models[PREVIOUS], plan_previous(questions)
     attempts = ask_models(models, planned, config, context.folder, cache=context.cache, costs=context.costs)
     grades = grade_attempts(attempts, config.grader)
     new = new_answers(probe, context.inputs["compose"] / "facts.jsonl")
@@ -97,9 +100,10 @@ def run(context: StageContext) -> dict[str, object]:
         costs=context.costs,
         batch_tokens=config.batch_tokens,
     )
+    leaks = [leak(grade, name) for grade, name in zip(grades, graders_of(attempts, config.grader), strict=True)]
     measurements = measure(
         attempts,
-        [leak(grade, name) for grade, name in zip(grades, graders_of(attempts, config.grader), strict=True)],
+        leaks,
         attack_families={attack.name: attack.family for attack in attacks},
         gate_tiers=context.config.gate_tiers,
         threshold=config.threshold,
@@ -107,6 +111,9 @@ def run(context: StageContext) -> dict[str, object]:
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
     )
     write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
+    if PREVIOUS in context.models:
+        before = measure_previous(attempts, leaks, attacks, context.config)
+        write_json(context.folder / "previous.json", before.model_dump(mode="json"))
     summary: dict[str, object] = {
         "attempts": len(attempts),
         "questions": len(questions),

@@ -64,6 +64,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         holdout=config.compose.holdout,
         concepts=config.concepts,
         summaries=summaries,
+        rounds=metrics.rounds or [],
+        round_rows=wording.round_rows(metrics.rounds or []),
         diversity=wording.diversity_rows(summaries.get("expand")),
         diversity_columns=wording.DIVERSITY_COLUMNS,
     )

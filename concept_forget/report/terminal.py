@@ -20,6 +20,7 @@ from concept_forget.report.wording import (
     percent,
     pooled_concept,
     rate_text,
+    round_rows,
     tier_name,
     tier_rows,
 )
@@ -58,6 +59,8 @@ def print_metrics(
         )
         last = tier
     console.print(leaks)
+    if metrics.rounds:
+        console.print(_rounds(metrics))
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
     kept = Table(title="What else was lost", title_justify="left")
@@ -107,6 +110,20 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _rounds(metrics: Metrics) -> Table:
+    """What each round left, and then each of its attacks."""
+    rounds = metrics.rounds or []
+    table = Table(title="Residual knowledge, round by round", title_justify="left")
+    table.add_column("")
+    for found in rounds:
+        table.add_column(f"round {found.number}")
+    for section in round_rows(rounds):
+        for row in section:
+            table.add_row(*row)
+        table.add_section()
+    return table
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

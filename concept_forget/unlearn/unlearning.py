@@ -67,6 +67,7 @@ def unlearn(
     seed: int,
     folder: Path,
     reference: ModelSpec | None = None,
+    origin: ModelSpec | None = None,
 ) -> UnlearnResult:
     """Make a model forget rows, hold others, and keep the step that does best on validation.
 
@@ -81,13 +82,15 @@ def unlearn(
         folder: Where ``model/`` or ``adapter/``, ``history.jsonl`` and, while it runs, checkpoints are written. What an
             interrupted run left there is gone on from, to the same weights.
         reference: A model that never learned the concept, for ``stop: reference``.
+        origin: The model from which rounds of unlearning began: reference scores, validation levels and answers about
+            strangers are its own, so that what each round costs does not add up unseen. None: the target.
 
     Raises:
         StageError: No row is left to forget, or none to retain; or training diverged before the first look.
         ConfigError: The reference named cannot be had.
         ModelError: The model cannot be read, or has no chat template.
     """
-    run = _Unlearning(target, settings, seed, folder)
+    run = _Unlearning(target, origin or target, settings, seed, folder)
     run.read_rows(forget, retain)
     run.prepare(validation, reference)
     run.train()
@@ -97,8 +100,8 @@ def unlearn(
 class _Unlearning:
     """One run; its parts share the model, the rows and the history."""
 
-    def __init__(self, target: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
-        self.target, self.settings, self.seed, self.folder = target, settings, seed, folder
+    def __init__(self, target: ModelSpec, origin: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
+        self.target, self.origin, self.settings, self.seed, self.folder = target, origin, settings, seed, folder
         self.method: Method = build_method(settings)
         self.procedure = PROCEDURES.get(settings.method)
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(target)
@@ -129,7 +132,7 @@ class _Unlearning:
         """The model's own answers, kept beside its weights: they are worth reading."""
         path = self.folder / "guesses.json"
         if not path.is_file():
-            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
+            write_json(path, own_guesses(self.origin, forget, self.seed, self.settings.batch_tokens))
         guesses: dict[str, str] = read_json(path)
         return guesses
 
@@ -138,7 +141,7 @@ class _Unlearning:
         path = self.folder / "strangers.jsonl"
         if not path.is_file():
             answered = answered_strangers(
-                self.target, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
+                self.origin, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
             )
             write_records(path, [row for own in answered for row in own])
         return read_records(Example, path)
@@ -148,8 +151,9 @@ class _Unlearning:
         with self._precision():
             rows = validation_rows(examples, self.reader.encode, self.seed)
             level = load_model(reference) if reference is not None else None
-            self.validation = Validation(rows, self.model, **self._batching(), floor=level)
-            self.reference = self._open_reference()
+            before = self.model if self.origin == self.target else load_model(self.origin)
+            self.validation = Validation(rows, before, **self._batching(), floor=level)
+            self.reference = self._open_reference(before)
         self.parameters, self.trained = count_parameters(self.model)
         if not self.validation.tells or (self.procedure and self.procedure.trains_on != "retain"):
             self.stop = dataclasses.replace(self.stop, kind="steps")
@@ -161,11 +165,11 @@ class _Unlearning:
                 )  # fmt: skip
             self.extra_flops += training_flops(self.parameters, self.trained, tokens)
 
-    def _open_reference(self) -> ReferenceProvider | None:
+    def _open_reference(self, before: PreTrainedModel) -> ReferenceProvider | None:
         if not self.method.needs_reference:
             return None
         wanted = self.method.wanted(self.layer, self.rows.steering)
-        has_adapter = self.settings.adapter != "none"
+        has_adapter = self.settings.adapter != "none" and before is self.model
         kind = choose_reference(
             self.settings.reference,
             has_adapter=has_adapter,
@@ -176,7 +180,7 @@ class _Unlearning:
         exact: Choice | None = None
         if self.settings.reference == "auto" and wanted.steering is None:
             exact = "adapter_off" if has_adapter else "resident"
-        return open_reference(kind, self.model, self.rows.groups, wanted, **self._batching(), exact=exact)
+        return open_reference(kind, before, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
         return {"pad_token": self.pad_token, "batch_tokens": self.settings.batch_tokens}

@@ -115,6 +115,9 @@ def test_what_leaked_is_forgotten_with_all_that_no_round_asks_any_more(
     forget = {row.id for row in second.rows["forget"]}
     assert forget > {row.id for row in first.rows["forget"]}
     assert forget >= {row.id for row in leaked}
+    facts = {row.fact for row in leaked}
+    known = {row.id for row in first.rows["forget"]}
+    assert all(facts & {row.fact, *row.parents} for row in second.rows["forget"] if row.id not in known)
     released = next(row for row in leaked if row.tier == "new_fact")
     assert second.division.roles[released.fact] == "trained"
     assert first.division.roles[released.fact] == "new_fact"

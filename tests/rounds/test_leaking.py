@@ -52,7 +52,7 @@ def test_one_attack_that_gets_through_is_enough_and_a_neighbour_never_leaks() ->
         (attempt("unlearned", attack="typos", prompt=user_message("Whre was Ada born?")), True),
         (attempt("reference", attack="typos"), False),
     ]  # fmt: skip
-    assert [row.id for row in leaks(*graded)][0] == "e1"
+    assert leaks(*graded)[0] == ROW
     assert leaks((attempt("unlearned", attack=COLLATERAL), True)) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError
 from concept_forget.pipeline import VERBS, RunResult
 from concept_forget.pipeline import run as run_pipeline
+from concept_forget.planning import check
 from concept_forget.records import Attempt, Example
 from concept_forget.rounds.running import plan_rounds, run_rounds
 from concept_forget.sandbox.texts import Lessons
@@ -92,7 +94,8 @@ def test_what_leaked_is_trained_on_and_fresh_facts_and_forms_are_asked(looped: R
     assert known < forget
     assert forget & {row.id for row in rows(first, "probe")}
     asked = [{row.id for row in rows(folder, "probe")} for folder in (first, second)]
-    assert asked[0] and asked[1] and not asked[0] & asked[1]
+    assert all(asked)
+    assert not asked[0] & asked[1]
     assert not asked[1] & forget
     for split in ("validation", "collateral"):
         assert rows(first, split) == rows(second, split)
@@ -171,29 +174,36 @@ def test_the_same_command_finds_all_done(looped: RunResult, workplace: Path) -> 
 
 
 def test_a_plan_writes_nothing_and_counts_what_one_round_asks(workplace: Path, looped: RunResult) -> None:
-    fresh = call("validate", "config.yaml", "--set", "output=elsewhere/loop", cwd=workplace)
-    assert "1 of 2 at most: expand, mine, compose, unlearn, probe, report to run" in fresh.stdout
+    elsewhere = f"output={workplace / 'elsewhere' / 'loop'}"
+    loop, alone = (check(load_config(workplace / "config.yaml", [elsewhere, *more])) for more in ([], ["rounds=1"]))
+    assert loop["rounds"] == ["1 of 2 at most: expand, mine, compose, unlearn, probe, report to run"]
+    assert alone["rounds"] == []
     assert not (workplace / "elsewhere").exists()
-    alone = call("validate", "config.yaml", "--set", "rounds=1", "--set", "output=elsewhere/loop", cwd=workplace)
-    facts = [int(found) for found in re.findall(r"new_form: (\d+) facts", alone.stdout + fresh.stdout)]
-    assert facts[1] == facts[0] // 2 > 0
+    facts = [int(found["power"][0].split()[1]) for found in (loop, alone)]
+    assert facts[0] == facts[1] // 2 > 0
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes(looped: RunResult, workplace: Path) -> None:
-    config = workplace / "config.yaml"
-    command = [sys.executable, "-m", "concept_forget.cli", "run", str(config), "--set", "output=killed/loop"]
+    killed = workplace / "killed"
+    shutil.copytree(workplace / "runs", killed, symlinks=True)
+    for verb in ("compose", "unlearn", "probe", "report"):  # of the second round nothing is done yet
+        shutil.rmtree(killed / ".store" / verb / (looped.folder / "round-2" / verb).resolve().name)
+    shutil.rmtree(killed / "loop" / "round-2")
+    command = [sys.executable, "-m", "concept_forget.cli", "run", "config.yaml", "--set", "output=killed/loop"]
     process = subprocess.Popen(command, cwd=workplace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    history = workplace / "killed" / "loop" / "round-2"
-    while not (history / "compose").exists() and process.poll() is None:
-        time.sleep(0.02)
+    while not (killed / "loop" / "round-2" / "compose").exists() and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)  # while the second round unlearns
     assert process.wait() == -signal.SIGKILL
-    assert not (history / "report").exists()
-    done = subprocess.run(command, cwd=workplace, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "  compose  up to date" in done.stdout
+    assert not (killed / "loop" / "round-2" / "report").exists()
+    lines: list[str] = []
+    again = run(load_config(workplace / "config.yaml", [f"output={killed / 'loop'}"]), say=lines.append)
+    assert [line.split()[0] for line in lines if line.endswith("…")] == ["unlearn", "probe", "report"]
+    assert again.metrics is not None
+    assert looped.metrics is not None
+    assert again.metrics["rounds"] == looped.metrics["rounds"]
     for name in SAME_BYTES:
-        assert (workplace / "killed" / "loop" / name).read_bytes() == (looped.folder / name).read_bytes(), name
+        assert (killed / "loop" / name).read_bytes() == (looped.folder / name).read_bytes(), name
 
 
 def test_one_round_is_a_run_as_ever(looped: RunResult, workplace: Path) -> None:
@@ -208,13 +218,13 @@ def test_one_round_is_a_run_as_ever(looped: RunResult, workplace: Path) -> None:
 
 
 def test_what_is_for_a_single_run_is_refused(workplace: Path, looped: RunResult) -> None:
-    for arguments in (("run", "config.yaml", "--until", "compose"), ("unlearn", "config.yaml")):
-        done = call(*arguments, cwd=workplace)
-        assert done.returncode == 2
-        assert "config.yaml" in done.stderr
-        assert "several runs, not one" in done.stderr
-        assert "→" in done.stderr
-        assert "Traceback" not in done.stderr
+    done = call("run", "config.yaml", "--until", "compose", cwd=workplace)
+    assert done.returncode == 2
+    for words in ("config.yaml:", "several runs, not one", "→"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(ConfigError, match="several runs, not one"):
+        run_pipeline(load_config(workplace / "config.yaml"))
     with pytest.raises(ConfigError, match="one round alone"):
         run_rounds(load_config(workplace / "config.yaml", ["rounds=1"]))
 

@@ -23,9 +23,10 @@ def check(config: Config) -> dict[str, Any]:
 
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
-        numbers; ``power``: what the planned facts can show at best, ``budget``: what the generator may be asked,
-        ``memory``: what training will take, and ``rounds``: how far these have come, as lines of text. Where there are
-        several rounds, the plan is that of the last one whose beginning is known.
+        numbers; ``power``: what the planned facts can show at best, by themselves and beside the reference,
+        ``budget``: what the generator may be asked, ``memory``: what training will take, and ``rounds``: how far these
+        have come, as lines of text. Where there are several rounds, the plan is that of the last whose beginning is
+        known.
 
     Raises:
         UserError: What would stop the run, with its remedy.
@@ -49,7 +50,7 @@ def check(config: Config) -> dict[str, Any]:
         "steps": steps,
         "models": ready,
         "estimates": estimates,
-        "power": _power(config, estimates["compose"]),
+        "power": [*_power(config, estimates["compose"]), *_comparisons(config, estimates)],
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
         "rounds": [_round_line(config, number, steps) for number, steps in enumerate(rounds, start=1)],
@@ -124,6 +125,19 @@ def _power(config: Config, facts: dict[str, int]) -> list[str]:
         power = planned_power(planned, config.probe.threshold)
         lines.append(f"{tier}: {power}")
     return lines
+
+
+def _comparisons(config: Config, estimates: dict[str, dict[str, int]]) -> list[str]:
+    """What the planned number of facts can show beside the reference, tier by tier; nothing without a reference."""
+    from concept_forget.measures.significance import plan_comparison
+
+    if config.reference is None:
+        return []
+    tests = max(1, estimates["probe"]["attacks"] * len(config.gate_tiers))
+    return [
+        f"{tier}: {plan_comparison(estimates['compose'].get(tier, 0), tests, config.probe.margin)}"
+        for tier in config.gate_tiers
+    ]
 
 
 def print_plan(config: Config) -> None:

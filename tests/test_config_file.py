@@ -85,6 +85,8 @@ def test_several_concepts_are_read_in_order(tmp_path: Path) -> None:
         (GOOD + "data: {forget: {path: rows.jsonl, rows: [5, 2]}}\n", 3, "data.forget", "FIRST < END"),
         (GOOD + "compose: {holdout: 0.6, validation: 0.5}\n", 3, "compose", "no fact to train on"),
         (GOOD + "probe: {samples: 4}\n", 3, "probe", "temperature"),
+        (GOOD + "probe: {relearn_steps: [30, 10]}\n", 3, "probe", "have to rise"),
+        (GOOD + "probe: {attacks: cloze, dose_response: true}\n", 3, "probe", "name that attack too"),
     ],
 )
 def test_a_mistake_is_named_with_file_line_key_and_remedy(

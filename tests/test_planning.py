@@ -46,3 +46,24 @@ def test_an_adapter_takes_less_and_an_instruction_nothing(nano_model: Path, rows
     gradients = [float(re.search(r"([\d.]+) GiB for gradients", line)[1]) for line in (whole, adapted)]  # type: ignore[index]
     assert gradients[1] < gradients[0]
     assert planning.check(config(nano_model, rows, method="in_context"))["memory"] == []
+
+
+def test_the_plan_says_what_its_facts_can_show_by_themselves_and_beside_a_reference(
+    nano_model: Path, write_rows: Callable[..., str]
+) -> None:
+    facts = write_rows(
+        *({"question": f"Who was number {number}?", "answer": f"Person {number}"} for number in range(14))
+    )
+    alone = planning.check(config(nano_model, facts))["power"]
+    assert [line.split(";")[0] for line in alone] == ["trained_form: 14 facts: you cannot show less than 19%"]
+    values = {
+        **config(nano_model, facts).model_dump(mode="json", by_alias=True),
+        "reference": {"model": str(nano_model)},
+    }
+    beside = planning.check(
+        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze"], "margin": 0.05}})
+    )
+    assert beside["power"][1] == (
+        "trained_form: 14 facts: too few to show the model like the reference within 5%; 45 more, if they agree on every "
+        "fact, would show it; a difference shows over 2 tests once 7 facts differ in the same sense"
+    )

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from concept_forget.config import GeneratorConfig
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.protocol import Engine
 from concept_forget.engines.versions import engine_problem
 from concept_forget.errors import MissingExtraError
+from concept_forget.models import load_model
 from concept_forget.records import ModelSpec
 from concept_forget.workspace import Costs
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def open_engine(spec: ModelSpec, *, cache: Path, costs: Costs, batch_tokens: int) -> Engine:
+
+def open_engine(
+    spec: ModelSpec,
+    *,
+    cache: Path,
+    costs: Costs,
+    batch_tokens: int,
+    load: Callable[[ModelSpec], PreTrainedModel] = load_model,
+) -> Engine:
     """An engine for a model on this machine that asks it only what is not cached.
 
     Nothing is loaded before something has to be computed. Use it with ``contextlib.closing``: two models in memory at
@@ -25,6 +37,7 @@ def open_engine(spec: ModelSpec, *, cache: Path, costs: Costs, batch_tokens: int
         cache: The file of the request cache.
         costs: The account that the engine's work is put down to.
         batch_tokens: Padded tokens that a batch may hold.
+        load: Gives the weights, of a model that the spec's fingerprint names and its folder does not hold as it is.
 
     Raises:
         DataError: The cache is damaged or cannot be used.
@@ -32,7 +45,7 @@ def open_engine(spec: ModelSpec, *, cache: Path, costs: Costs, batch_tokens: int
     """
     from concept_forget.engines.transformers_engine import TransformersEngine
 
-    return CachedEngine(TransformersEngine(spec, batch_tokens), RequestCache(cache), costs)
+    return CachedEngine(TransformersEngine(spec, batch_tokens, load), RequestCache(cache), costs)
 
 
 def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Path, costs: Costs) -> Engine:

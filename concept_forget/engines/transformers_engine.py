@@ -50,12 +50,16 @@ class TransformersEngine:
         spec: The model.
         batch_tokens: Padded tokens that a batch may hold, replies included. Where memory does not suffice the batch is
             halved, and the bound with it.
+        load: Gives the weights when they are needed.
     """
 
     capabilities: frozenset[Capability] = frozenset({"generate", "schema", "logprobs", "moments"})
 
-    def __init__(self, spec: ModelSpec, batch_tokens: int = 16384) -> None:
+    def __init__(
+        self, spec: ModelSpec, batch_tokens: int = 16384, load: Callable[[ModelSpec], PreTrainedModel] = load_model
+    ) -> None:
         self._spec = spec
+        self._load_weights = load
         self._batch_tokens = batch_tokens
         device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
         self.identity = f"transformers-{VERSION}:{_fingerprint(spec)}:{spec.dtype}:{device.type}"
@@ -154,7 +158,7 @@ class TransformersEngine:
 
     def _load(self) -> PreTrainedModel:
         if self._model is None:
-            model = load_model(self._spec)
+            model = self._load_weights(self._spec)
             if not optional_inputs(model, past_key_values=None):
                 raise ModelError(
                     f"a model of the type {model.config.model_type!r} has no key-value cache",

@@ -55,6 +55,36 @@ class Replacement(_Part):
     reference: Rate | None
 
 
+class DifferenceTest(_Part):
+    """Paired permutation test, two-sided, of the unlearned model against another one."""
+
+    p: float
+    adjusted: float = Field(description="By Holm, over the attacks and tiers that the verdict rests on.")
+
+
+class EquivalenceTest(_Part):
+    """Two one-sided tests, each at 95 %, of the unlearned model against the reference."""
+
+    outcome: Literal["alike", "different", "undecided", "underpowered"]
+    margin: float
+    difference: float = Field(description="Unlearned - reference.")
+    lower: float = Field(description="One-sided 95 % bound.")
+    upper: float = Field(description="One-sided 95 % bound.")
+    p: float | None = Field(description="Of a difference of the margin or more; null where refused as underpowered.")
+    n: int = Field(description="Facts.")
+    facts_needed: int | None = Field(
+        description="Underpowered: those that the test needs. Undecided: those that would decide; null: none would."
+    )
+
+
+class ModelTests(_Part):
+    """What the facts that both models were asked say of a difference."""
+
+    base: DifferenceTest | None
+    reference: DifferenceTest | None
+    equivalence: EquivalenceTest | None = Field(description="Null without a reference.")
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -69,6 +99,7 @@ class TierResult(_Part):
     replacement: Replacement | None = Field(
         None, description="Of the facts whose answer was to be replaced; null where there are none."
     )
+    tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
 
 class AttackResult(_Part):
@@ -120,6 +151,31 @@ class VerdictResult(_Part):
     facts_needed: int | None = Field(description="Facts per attack that would decide it, where it is inconclusive.")
 
 
+class Dose(_Part):
+    """The attack ``direct`` on weights of which a part is the unlearned model's and the rest base's."""
+
+    alpha: float = Field(description="That part: 0 is base, 1 the unlearned model.")
+    rate: Rate
+    residual: Estimate | None
+    lower: float = Field(description="One-sided 95 % lower bound of rate - floor; above 0 the leak is detected.")
+
+
+class DoseCurve(_Part):
+    """One tier's doses, from base to unlearned, over the facts that all models were asked."""
+
+    floor: Floor
+    doses: list[Dose]
+    smallest_detected: float | None = Field(
+        description="alpha of the dose with the smallest residual among those that were detected. Doses are tested "
+        "from base on and up to the first that is not detected, so that all of it holds with 95 % confidence; null: "
+        "not even base was."
+    )
+    falls: bool = Field(
+        description="No dose leaks clearly more than one with less of the unlearned model in it: no two-sided 95 % "
+        "interval of such a difference lies above 0."
+    )
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -127,6 +183,12 @@ class Measurements(_Part):
     collateral: dict[str, CollateralResult]
     fluency: ByModel = Field(description="Perplexity of the replies to forget questions under the base model.")
     verdict: VerdictResult
+    not_made: dict[str, str] = Field(
+        default_factory=dict, description="Attacks that were asked for and could not be made, each with the reason."
+    )
+    dose_response: dict[str, DoseCurve] | None = Field(
+        None, description="The probe's check on itself, by tier; null where it was not asked for."
+    )
 
 
 class RoundResult(_Part):

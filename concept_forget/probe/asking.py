@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -154,6 +154,7 @@ def ask_models(
     *,
     cache: Path,
     costs: Costs,
+    beside: Callable[[], Sequence[Attempt]] = tuple,
 ) -> list[Attempt]:
     """Ask each model in turn and write ``attempts.jsonl``; a file that is there already is read instead.
 
@@ -164,6 +165,7 @@ def ask_models(
         folder: The stage's folder.
         cache: The request cache; what was answered before an interruption is not asked again.
         costs: The account.
+        beside: Makes what is attempted in other ways, which is written behind.
     """
     path = folder / "attempts.jsonl"
     if path.is_file():
@@ -176,13 +178,19 @@ def ask_models(
             replies = ask(engine, rows, config)
         finally:
             engine.close()
-        attempts += [
-            _attempt(name, row, sample, found.request, found.reply)
-            for row, samples in zip(rows, replies, strict=True)
-            for sample, found in enumerate(samples)
-        ]
+        attempts += attempts_of(name, rows, replies)
+    attempts += beside()
     write_records(path, attempts)
     return attempts
+
+
+def attempts_of(model: str, rows: Sequence[Planned], replies: Sequence[Sequence[Answered]]) -> list[Attempt]:
+    """What ``ask`` gave for some rows, as attempts on a model of this name."""
+    return [
+        _attempt(model, row, sample, found.request, found.reply)
+        for row, samples in zip(rows, replies, strict=True)
+        for sample, found in enumerate(samples)
+    ]
 
 
 def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[list[Answered]]:

@@ -15,6 +15,7 @@ from concept_forget.measures.metrics import (
     Estimate,
     Floor,
     Measurements,
+    ModelTests,
     Rate,
     Replacement,
     TierResult,
@@ -23,6 +24,7 @@ from concept_forget.measures.metrics import (
 )
 from concept_forget.measures.statistics import GatedAttack, decide, rate_interval, ratio_interval, residual
 from concept_forget.probe.asking import COLLATERAL, STRANGERS
+from concept_forget.probe.comparing import ModelPairs, SignificanceSettings, compare_models
 from concept_forget.records import Attempt
 
 
@@ -56,6 +58,7 @@ def measure(
     threshold: float,
     fluency: ByModel,
     replaced: Sequence[float | None] | None = None,
+    tested: SignificanceSettings | None = None,
 ) -> Measurements:
     """Everything that the attempts say.
 
@@ -67,17 +70,18 @@ def measure(
         threshold: Leak above the floor that must be excluded to pass.
         fluency: Perplexities, as measured.
         replaced: Whether each attempt gives the answer that was to take the old one's place; None where there is none.
+        tested: How the unlearned model is tested against base and reference; None: it is not.
     """
     new = replaced if replaced is not None else [None] * len(attempts)
     scored = [_Scored(attempt, leak, other) for attempt, leak, other in zip(attempts, leaks, new, strict=True)]
     of_concepts = [row for row in scored if row.attempt.attack != COLLATERAL]
     names = list(dict.fromkeys(row.attempt.concept for row in of_concepts))
     concepts = {
-        name: _concept([row for row in of_concepts if row.attempt.concept == name], attack_families, gate_tiers)
+        name: _concept([row for row in of_concepts if row.attempt.concept == name], attack_families, gate_tiers, tested)
         for name in names
     }
     if len(names) > 1:
-        concepts[ALL_CONCEPTS] = _concept(of_concepts, attack_families, gate_tiers)
+        concepts[ALL_CONCEPTS] = _concept(of_concepts, attack_families, gate_tiers, tested)
     return Measurements(
         concepts=concepts,
         collateral=_collateral([row for row in scored if row.attempt.attack == COLLATERAL]),
@@ -107,14 +111,18 @@ def _split(rows: Sequence[_Scored], attack: str, tier: str) -> dict[str, _Facts]
     return {model: _by_fact(found) for model, found in models.items()}
 
 
-def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str]) -> ConceptResult:
+def _concept(
+    rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str], tested: SignificanceSettings | None
+) -> ConceptResult:
     tiers = sorted({row.attempt.tier for row in rows})
+    asked = {(attack, tier): models for attack in families for tier in tiers if (models := _split(rows, attack, tier))}
+    tests = compare_models(_pair_models(asked, gate_tiers), tested) if tested else {}
     attacks = {}
     for attack, family in families.items():
         results = {
-            tier: _tier(models, _replacement(rows, attack, tier))
-            for tier in tiers
-            if (models := _split(rows, attack, tier))
+            tier: _tier(models, _replacement(rows, attack, tier), tests.get((attack, tier)))
+            for (name, tier), models in asked.items()
+            if name == attack
         }
         if results:
             attacks[attack] = AttackResult(family=family, tiers=results)
@@ -128,6 +136,19 @@ def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: S
     return ConceptResult(
         attacks=attacks, worst_attack=worst[1] if worst else None, residual=worst[2] if worst else None
     )
+
+
+def _pair_models(
+    asked: Mapping[tuple[str, str], Mapping[str, _Facts]], gate_tiers: Sequence[str]
+) -> dict[tuple[str, str], ModelPairs]:
+    """The unlearned model beside the others, for every attack and tier that the verdict rests on."""
+    return {
+        (attack, tier): {
+            model: models["unlearned"].paired(models[model]) for model in ("base", "reference") if model in models
+        }
+        for (attack, tier), models in asked.items()
+        if tier in gate_tiers
+    }
 
 
 def _replacement(rows: Sequence[_Scored], attack: str, tier: str) -> Replacement | None:
@@ -144,7 +165,7 @@ def _replacement(rows: Sequence[_Scored], attack: str, tier: str) -> Replacement
     )
 
 
-def _tier(models: Mapping[str, _Facts], replacement: Replacement | None) -> TierResult:
+def _tier(models: Mapping[str, _Facts], replacement: Replacement | None, tests: ModelTests | None) -> TierResult:
     base, unlearned, reference = models["base"], models["unlearned"], models.get("reference")
     floor = _floor_facts(models)
     shared = sorted(base.means.keys() & unlearned.means.keys() & floor.means.keys())
@@ -165,6 +186,7 @@ def _tier(models: Mapping[str, _Facts], replacement: Replacement | None) -> Tier
             reference=_mean(reference.worst.values()) if reference else None,
         ),
         replacement=replacement,
+        tests=tests,
     )
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from concept_forget.config import Config
 from concept_forget.measures.metrics import ByModel, Measurements
 from concept_forget.probe.asking import COLLATERAL, Planned
-from concept_forget.probe.attacks import Attack
 from concept_forget.probe.measuring import measure
 from concept_forget.records import Attempt
 
@@ -22,14 +21,14 @@ def plan_previous(questions: Sequence[Planned]) -> list[Planned]:
 
 
 def measure_previous(
-    attempts: Sequence[Attempt], leaks: Sequence[float], attacks: Sequence[Attack], config: Config
+    attempts: Sequence[Attempt], leaks: Sequence[float], families: Mapping[str, str], config: Config
 ) -> Measurements:
     """What the attempts say of that model, as ``measure`` says it of the unlearned one: the same facts, floor and base.
 
     Args:
         attempts: Of all models.
         leaks: What each attempt gave away, in [0, 1].
-        attacks: Those that were made.
+        families: Attack → family, of those that were made.
         config: The whole config.
     """
     own = [
@@ -40,7 +39,7 @@ def measure_previous(
     return measure(
         [attempt for attempt, _ in own],
         [leak for _, leak in own],
-        attack_families={attack.name: attack.family for attack in attacks},
+        attack_families=families,
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,
         fluency=ByModel(base=None, unlearned=None),

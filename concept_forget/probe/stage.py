@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.measures.metrics import ByModel
+from concept_forget.errors import ConfigError
+from concept_forget.measures.metrics import ByModel, Measurements
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
+from concept_forget.probe.comparing import SignificanceSettings
+from concept_forget.probe.doses import ask_doses, measure_doses
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
     grade_attempts,
@@ -22,8 +26,12 @@ from concept_forget.probe.grading import (
 )
 from concept_forget.probe.measuring import measure
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
-from concept_forget.records import Example
+from concept_forget.records import Attempt, Example
+from concept_forget.training.processes import process_count
 from concept_forget.workspace import StageContext, read_records, write_json
+
+if TYPE_CHECKING:
+    from concept_forget.probe.changing import WeightAttacks
 
 VERSION = 2
 
@@ -33,6 +41,9 @@ def fingerprint_parts(config: Config) -> list[object]:
     parts: list[object] = [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
     if needs_scene(attacks_named(config.probe.attacks)):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
+    if any(attack.change is not None for attack in attacks_named(config.probe.attacks)):
+        training = config.unlearn  # its precision and lengths are those of the attackers too
+        parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
     return parts
 
 
@@ -56,6 +67,9 @@ def estimate(config: Config) -> dict[str, int]:
 
 def _has_rows(attack: Attack, config: Config) -> bool:
     family = attack.takes
+    if attack.name == "adapter_off":
+        given = config.unlearn.given
+        return bool(given.adapter) if given else config.unlearn.adapter != "none" and not config.unlearn.merge
     if attack.name == "aliases":
         return any(concept.aliases for concept in config.concepts)
     if family == COMPLETION:
@@ -66,8 +80,31 @@ def _has_rows(attack: Attack, config: Config) -> bool:
     return config.generator.engine != "none" and any(name.startswith(family) for name in prompts)
 
 
+def check(config: Config) -> None:
+    """Refuse what could not be done in the end.
+
+    Raises:
+        ConfigError: An attack trains and a launcher started several processes; or doses are wanted of a method that
+            changes no weights.
+    """
+    if process_count() > 1 and any(attack.change is not None for attack in attacks_named(config.probe.attacks)):
+        raise ConfigError(
+            f"the attacks on weights train in one process, and there are {process_count()}",
+            key="probe.attacks",
+            remedy="launch `concept-forget unlearn` alone, and then run the config without the launcher",
+        )
+    if config.probe.dose_response and config.unlearn.given is None and config.unlearn.method == "in_context":
+        raise ConfigError(
+            "`method: in_context` leaves the weights as they are: there is nothing between base and unlearned",
+            key="probe.dose_response",
+            remedy="set it to false",
+        )
+
+
 def run(context: StageContext) -> dict[str, object]:
     """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json`` and ``summary.json``."""
+    from concept_forget.probe.changing import Subjects, WeightAttacks
+
     config = context.config.probe
     attacks = attacks_named(config.attacks)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
@@ -76,20 +113,57 @@ def run(context: StageContext) -> dict[str, object]:
         probe += read_records(Example, context.inputs[EARLIER] / "probe.jsonl")
         collateral = without_concepts(collateral, read_concepts(context.inputs))
     scene = _scene(context, probe, collateral) if needs_scene(attacks) else Scene()
-    questions = plan_questions(attacks, probe, collateral, context.seed, scene)
+    questions = plan_questions([one for one in attacks if one.change is None], probe, collateral, context.seed, scene)
     roles = [role for role in ("base", "unlearned", "reference") if role in context.models]
     models = {role: context.models[role] for role in roles}
     planned = dict.fromkeys(roles, questions)
+    names = sorted({example.subject for example in (*probe, *collateral)})
     if "reference" not in models:
-        names = sorted({example.subject for example in (*probe, *collateral)})
         models[STRANGERS] = context.models["base"]
         planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
     if PREVIOUS in context.models:
         models[PREVIOUS], planned[PREVIOUS] = context.models[PREVIOUS], plan_previous(questions)
-    attempts = ask_models(models, planned, config, context.folder, cache=context.cache, costs=context.costs)
+    changing = WeightAttacks(context, attacks, probe, Subjects(_names_of(context, probe), tuple(names)))
+
+    def ask_beside() -> list[Attempt]:
+        return [*changing.ask(models), *(ask_doses(context, questions) if config.dose_response else ())]
+
+    attempts = ask_models(
+        models, planned, config, context.folder, cache=context.cache, costs=context.costs, beside=ask_beside
+    )
+    measurements = _measure(context, attempts, probe, roles, changing)
+    write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
+    summary: dict[str, object] = {
+        "attempts": len(attempts),
+        "questions": len(questions),
+        "models": roles,
+        "outcome": measurements.verdict.outcome,
+        "replies_cut_by_length": sum(attempt.finish_reason == "length" for attempt in attempts),
+        "empty_replies": {
+            role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
+        },
+    }
+    if needs_scene(attacks):
+        asked = {attempt.attack for attempt in attempts}
+        without = [one.name for one in attacks if one.name not in asked and one.name not in changing.not_made]
+        summary["attacks_without_questions"] = without
+    if changing.not_made:
+        summary["attacks_not_made"] = changing.not_made
+    write_json(context.folder / "summary.json", summary)
+    return summary
+
+
+def _measure(
+    context: StageContext,
+    attempts: Sequence[Attempt],
+    probe: Sequence[Example],
+    roles: Sequence[str],
+    changing: WeightAttacks,
+) -> Measurements:
+    """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
+    config = context.config.probe
     grades = grade_attempts(attempts, config.grader)
-    new = new_answers(probe, context.inputs["compose"] / "facts.jsonl")
-    replaced = grade_replacements(attempts, new)
+    replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
     write_grades(context.folder / "grades.jsonl", attempts, grades, replaced)
     fluency = measure_fluency(
         attempts,
@@ -104,31 +178,24 @@ def run(context: StageContext) -> dict[str, object]:
     measurements = measure(
         attempts,
         leaks,
-        attack_families={attack.name: attack.family for attack in attacks},
+        attack_families=changing.families(),
         gate_tiers=context.config.gate_tiers,
         threshold=config.threshold,
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
+        tested=SignificanceSettings(config.margin, context.seed),
     )
-    write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
     if PREVIOUS in context.models:
-        before = measure_previous(attempts, leaks, attacks, context.config)
+        before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
-    summary: dict[str, object] = {
-        "attempts": len(attempts),
-        "questions": len(questions),
-        "models": roles,
-        "outcome": measurements.verdict.outcome,
-        "replies_cut_by_length": sum(attempt.finish_reason == "length" for attempt in attempts),
-        "empty_replies": {
-            role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
-        },
-    }
-    if needs_scene(attacks):
-        asked = {question.attack for question in questions}
-        summary["attacks_without_questions"] = [attack.name for attack in attacks if attack.name not in asked]
-    write_json(context.folder / "summary.json", summary)
-    return summary
+    doses = measure_doses(attempts, leaks) if config.dose_response else None
+    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
+
+
+def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:
+    """Whom the probe asks about, under all names that the config knows."""
+    called = {concept.name: concept.names for concept in (*context.config.concepts, *read_concepts(context.inputs))}
+    return {row.subject: called.get(row.subject, (row.subject,)) for row in probe}
 
 
 def _scene(context: StageContext, probe: Sequence[Example], collateral: Sequence[Example]) -> Scene:

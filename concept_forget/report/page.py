@@ -10,9 +10,10 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from concept_forget.config import Config
-from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.metrics import DoseCurve, Metrics
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 
 
 def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
@@ -39,6 +40,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         tier_name=wording.tier_name,
         has_replacements=lambda concept: wording.has_replacements(metrics, concept),
         duration=wording.duration,
+        dose_name=wording.dose_name,
+        dose_text=wording.dose_text,
     )
     pooled = wording.pooled_concept(metrics)
     tiers = [tier for tier in wording.TIERS if _groups(metrics, pooled, tier)]
@@ -57,7 +60,11 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
             )
             for tier in tiers
         ],
+        doses=[(tier, curve, _dose_chart(tier, curve)) for tier, curve in (metrics.dose_response or {}).items()],
         rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
+        tests=tests_rows(metrics, pooled),
+        tests_columns=TESTS_COLUMNS,
+        tests_meaning=TESTS_MEANING,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,
@@ -69,6 +76,11 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         diversity=wording.diversity_rows(summaries.get("expand")),
         diversity_columns=wording.DIVERSITY_COLUMNS,
     )
+
+
+def _dose_chart(tier: str, curve: DoseCurve) -> str:
+    groups = [Group(wording.dose_name(dose.alpha), (("unlearned", dose.rate),)) for dose in curve.doses]
+    return bar_chart(groups, f"Share of facts given away from base to unlearned, {wording.tier_name(tier)}")
 
 
 def _groups(metrics: Metrics, concept: str, wanted: str) -> list[Group]:

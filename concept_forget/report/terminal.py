@@ -10,10 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics
+from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
     diversity_rows,
+    dose_name,
+    dose_text,
     estimate_text,
     has_replacements,
     kept_text,
@@ -59,10 +62,14 @@ def print_metrics(
         )
         last = tier
     console.print(leaks)
+    _print_tests(metrics, concept, console)
     if metrics.rounds:
         console.print(_rounds(metrics))
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
+    for attack, reason in metrics.not_made.items():
+        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+    _print_doses(metrics, console)
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -100,6 +107,18 @@ def print_metrics(
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
 
 
+def _print_tests(metrics: Metrics, concept: str, console: Console) -> None:
+    rows = tests_rows(metrics, concept)
+    if not rows:
+        return
+    table = Table(title=f"Tests: {concept}", title_justify="left", caption=TESTS_MEANING, caption_justify="left")
+    for column in TESTS_COLUMNS:
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
 def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> None:
     rows = diversity_rows(written)
     if not rows:
@@ -110,6 +129,18 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def _print_doses(metrics: Metrics, console: Console) -> None:
+    """How much the probe finds in models between base and unlearned, and how little it still found."""
+    for tier, curve in (metrics.dose_response or {}).items():
+        table = Table(title=f"What the probe finds between base and unlearned: {tier_name(tier)}", title_justify="left")
+        for column in ("model", "facts", "rate", "residual"):
+            table.add_column(column, justify="right" if column == "facts" else "left")
+        for dose in curve.doses:
+            table.add_row(dose_name(dose.alpha), str(dose.rate.n), rate_text(dose.rate), estimate_text(dose.residual))
+        console.print(table)
+        console.print(dose_text(curve), markup=False, highlight=False)
 
 
 def _rounds(metrics: Metrics) -> Table:

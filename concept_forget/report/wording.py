@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, Estimate, Metrics, Rate, RoundResult, TierResult
+from concept_forget.measures.metrics import (
+    ALL_CONCEPTS,
+    AttackResult,
+    DoseCurve,
+    Estimate,
+    Metrics,
+    Rate,
+    RoundResult,
+    TierResult,
+)
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -133,6 +142,32 @@ def _asked(tiers: Mapping[str, Estimate | None], tier: str) -> str:
 def has_replacements(metrics: Metrics, concept: str) -> bool:
     """Whether some of a concept's facts have an answer that was to take the old one's place."""
     return any(result.replacement is not None for _, _, _, result in tier_rows(metrics, concept))
+
+
+def dose_text(curve: DoseCurve) -> str:
+    """What a probe's check on itself came to, in words."""
+    facts = curve.doses[0].rate.n
+    smallest = next((dose for dose in curve.doses if dose.alpha == curve.smallest_detected), None)
+    if smallest is None:
+        found = (
+            f"On these {facts} facts the probe did not even tell base from the floor: that it finds no leak means "
+            "nothing."
+        )
+    else:
+        found = (
+            f"The smallest leak that this probe detected on these {facts} facts is a residual of "
+            f"{estimate_text(smallest.residual)}, that of {dose_name(smallest.alpha)}."
+        )
+        if smallest.alpha < 1:
+            found += " What leaves less than that may go unseen."
+    if curve.falls:
+        return f"{found} No model leaked clearly more than one that lies nearer to base."
+    return f"{found} But a model leaked clearly more than one that lies nearer to base: these weights are no scale."
+
+
+def dose_name(alpha: float) -> str:
+    """A model between base and unlearned in plain words."""
+    return {0.0: "base", 1.0: "the unlearned model"}.get(alpha, f"{percent(alpha)} of the way from base")
 
 
 def tier_name(tier: str) -> str:

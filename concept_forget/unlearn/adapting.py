@@ -1,59 +1,20 @@
-"""Where training acts: adapters, ranges of layers, and weights chosen by name."""
+"""Where training acts: ranges of layers, and weights chosen by name; and what is written of it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from concept_forget.config import LoraConfig, UnlearnConfig
+from concept_forget.config import UnlearnConfig
 from concept_forget.errors import ConfigError
 from concept_forget.training.fitting import quiet
 from concept_forget.training.scores import decoder_layers
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 RMU_LAYERS = 3
 """Layers that are trained where hidden states are steered: the one whose states count, and those below it."""
-
-
-def with_adapter(model: PreTrainedModel, settings: UnlearnConfig, seed: int) -> PreTrainedModel:
-    """The model with a fresh adapter that changes nothing yet; only the adapter is trained.
-
-    Raises:
-        ConfigError: peft finds no module of the names in ``lora.target_modules``.
-    """
-    from peft import get_peft_model
-
-    torch.manual_seed(seed)
-    try:
-        adapted: Any = get_peft_model(model, _adapter_config(settings.adapter, settings.lora))
-    except ValueError as error:
-        raise ConfigError(
-            f"no {settings.adapter} adapter can be put on {type(model).__name__}: {error}",
-            key="unlearn.lora.target_modules",
-            remedy="name modules that the model has, or `all-linear`",
-        ) from error
-    return cast("PreTrainedModel", adapted)
-
-
-def _adapter_config(kind: str, shape: LoraConfig) -> Any:
-    import peft
-
-    targets = shape.target_modules if isinstance(shape.target_modules, str) else list(shape.target_modules)
-    common: dict[str, Any] = {"target_modules": targets, "task_type": "CAUSAL_LM"}
-    if kind == "ia3":
-        return peft.IA3Config(feedforward_modules=[], **common)
-    if kind in ("lora", "dora"):
-        return peft.LoraConfig(
-            r=shape.rank, lora_alpha=shape.alpha, lora_dropout=shape.dropout, use_dora=kind == "dora", **common
-        )
-    config = peft.LoHaConfig if kind == "loha" else peft.LoKrConfig
-    return config(r=shape.rank, alpha=shape.alpha, rank_dropout=shape.dropout, **common)
 
 
 def merge_adapter(base: nn.Module, adapter: Path, out: Path) -> None:
@@ -63,10 +24,16 @@ def merge_adapter(base: nn.Module, adapter: Path, out: Path) -> None:
     save_weights(PeftModel.from_pretrained(base, str(adapter)).merge_and_unload(), out)
 
 
-def save_weights(model: nn.Module, folder: Path) -> None:
-    """Write a model, or an adapter alone, as safetensors."""
+def save_weights(model: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model, or an adapter alone, as safetensors.
+
+    Args:
+        model: What is written.
+        folder: Where.
+        weights: By the model's own names, where it does not hold them itself (``sharding.gather_weights``).
+    """
     with quiet():
-        model.save_pretrained(folder)  # type: ignore[operator]  # transformers and peft models have it
+        model.save_pretrained(folder, state_dict=weights)  # type: ignore[operator]  # transformers and peft models do
 
 
 def choose_layer(model: nn.Module, settings: UnlearnConfig) -> int | None:

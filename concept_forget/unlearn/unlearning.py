@@ -20,6 +20,7 @@ from concept_forget.errors import StageError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.progress import track
 from concept_forget.records import Example, ModelSpec, named_seed
+from concept_forget.training.adapters import with_adapter
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import (
     FitSettings,
@@ -31,15 +32,16 @@ from concept_forget.training.fitting import (
     peak_memory_bytes,
     step_of,
     training_flops,
+    trains_in_bfloat16,
 )
-from concept_forget.training.processes import is_main_process, wait_for_everyone
+from concept_forget.training.processes import from_first, is_main_process, is_sharded, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
+from concept_forget.training.sharding import gather_weights, shard
 from concept_forget.unlearn.adapting import (
     choose_layer,
     choose_parameters,
     merge_adapter,
     save_weights,
-    with_adapter,
 )
 from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
@@ -108,15 +110,17 @@ class _Unlearning:
         self.pad_token = int(self.tokenizer.pad_token_id)
         self.prompts = load_prompts(PROMPTS)
         self.reader = RowReader(self.method, settings, self.tokenizer, self.prompts, seed)
-        self.model: PreTrainedModel = load_model(target)
-        device = self.model.device
-        self.bfloat16 = settings.dtype == "bfloat16" or (settings.dtype == "auto" and _has_bfloat16(device))
+        self.model: PreTrainedModel = load_model(target, stay_in_memory=is_sharded())
+        self.bfloat16 = trains_in_bfloat16(settings.dtype)
         if settings.adapter == "none" or settings.dtype == "float32":
             self.model.float()  # small updates are lost on half-precision weights
         if settings.adapter != "none":
-            self.model = with_adapter(self.model, settings, named_seed(seed, "unlearn", "adapter"))
+            self.model = with_adapter(
+                self.model, settings.adapter, settings.lora, named_seed(seed, "unlearn", "adapter")
+            )
         self.layer = choose_layer(self.model, settings)
         choose_parameters(self.model, settings, self.layer)
+        shard(self.model, bfloat16=self.bfloat16)
         self.checkpoints = folder / "checkpoints"
         self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
@@ -150,7 +154,9 @@ class _Unlearning:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
         with self._precision():
             rows = validation_rows(examples, self.reader.encode, self.seed)
-            level = load_model(reference) if reference is not None else None
+            level = load_model(reference, stay_in_memory=is_sharded()) if reference is not None else None
+            if level is not None:
+                shard(level, bfloat16=self.bfloat16)
             before = self.model if self.origin == self.target else load_model(self.origin)
             self.validation = Validation(rows, before, **self._batching(), floor=level)
             self.reference = self._open_reference(before)
@@ -179,7 +185,7 @@ class _Unlearning:
         )
         exact: Choice | None = None
         if self.settings.reference == "auto" and wanted.steering is None:
-            exact = "adapter_off" if has_adapter else "resident"
+            exact = "adapter_off" if has_adapter else None if is_sharded() else "resident"
         return open_reference(kind, before, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
@@ -192,7 +198,7 @@ class _Unlearning:
         """Train until a stop rule holds, going on from the last checkpoint."""
         checkpoint = last_checkpoint(self.checkpoints)
         done = step_of(checkpoint) if checkpoint else 0
-        self.history = read_history(self.folder / "history.jsonl", done)
+        self.history = from_first(read_history(self.folder / "history.jsonl", done))  # which it is about to write to
         self._began = time.monotonic() - (self.history[-1].seconds if self.history else 0.0)
         self._since_look: list[StepReport] = []
         if not self.history:
@@ -269,7 +275,7 @@ class _Unlearning:
     def _record(self, report: StepReport) -> None:
         with self._precision():
             look = self.validation.look(self.model) if self.validation.tells else None
-            error = self.reference.error(self.model) if isinstance(self.reference, Stored) else None
+            error = from_first(self.reference.error(self.model)) if isinstance(self.reference, Stored) else None
         self.history.append(self._entry(report, look, error))
         self._since_look = []
         if is_main_process():
@@ -318,13 +324,14 @@ class _Unlearning:
 
     def _save(self, step: int) -> None:
         """Keep this step's weights, and those of no other."""
+        weights = gather_weights(self.model)
         if not is_main_process():
             return
         kept = self.folder / f"best-{step}"
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
             shutil.rmtree(stale, ignore_errors=True)
-        save_weights(self.model, beside)
+        save_weights(self.model, beside, weights)
         beside.replace(kept)
         for other in self.folder.glob("best-*"):
             if other != kept:
@@ -357,21 +364,22 @@ class _Unlearning:
     def _place(self, best: int) -> ModelSpec:
         as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
         place = self.folder / ("adapter" if as_adapter else "model")
+        untrained = gather_weights(self.model) if best == 0 else None
         if is_main_process():
-            self._write(best, place, as_adapter)
+            self._write(best, place, as_adapter, untrained)
         return (
             dataclasses.replace(self.target, adapter=place.name, fingerprint="")
             if as_adapter
             else ModelSpec(path=place.name, dtype=self.target.dtype)
         )
 
-    def _write(self, best: int, place: Path, as_adapter: bool) -> None:
+    def _write(self, best: int, place: Path, as_adapter: bool, untrained: dict[str, torch.Tensor] | None) -> None:
         beside = self.folder / "published.tmp"
         for stale in (beside, place):
             shutil.rmtree(stale, ignore_errors=True)
         if best == 0:  # an instruction is all there is
             instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
-            save_weights(self.model, beside)
+            save_weights(self.model, beside, untrained)
         elif self.settings.adapter != "none" and not as_adapter:
             merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
         else:
@@ -379,10 +387,6 @@ class _Unlearning:
         if not as_adapter:
             self.tokenizer.save_pretrained(beside)
         beside.replace(place)
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _link(source: str, target: str) -> None:

@@ -32,8 +32,8 @@ from concept_forget.sandbox.world import build_world
 from concept_forget.training.batches import StepPlan, encode_examples
 from concept_forget.training.fitting import FitSettings, fit
 from concept_forget.training.scores import score_rows
+from concept_forget.training.tuning import mean_likelihood
 from concept_forget.unlearn.adapting import save_weights
-from concept_forget.unlearn.trainings.exact import mean_likelihood
 from concept_forget.unlearn.unlearning import unlearn
 
 LESSONS = Lessons(build_world(0, "nano"), load_prompts("compact"))

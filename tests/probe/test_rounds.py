@@ -44,9 +44,7 @@ def test_the_model_before_is_measured_as_if_it_were_the_unlearned_one() -> None:
     own = [*attempts(PREVIOUS, before), *attempts(PREVIOUS, [0.0] * 20, "cloze")]
     rows = [*shared, *attempts("unlearned", [0.0] * 20), *attempts("unlearned", [1.0] * 20, "cloze"), *own,
             *attempts("base", [1.0], COLLATERAL)]  # fmt: skip
-    found = measure_previous(
-        [attempt for attempt, _ in rows], [leak for _, leak in rows], attacks_named(["direct", "cloze"]), CONFIG
-    )
+    found = measure_previous([attempt for attempt, _ in rows], [leak for _, leak in rows], FAMILIES, CONFIG)
     assert found.concepts["Ada"].worst_attack == "direct"
     assert found.concepts["Ada"].residual is not None
     assert found.concepts["Ada"].residual.value == pytest.approx(0.6)

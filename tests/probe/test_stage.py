@@ -90,6 +90,15 @@ def test_chains_texts_and_new_answers_are_measured_beside_the_rest(measured: tup
     texts = pooled["completion"].tiers["new_form"]
     assert texts.base.n == len({row.fact for row in rows if row.family == "completion"})
     assert texts.unlearned.rate == texts.floor.rate
+    tests = pooled["direct"].tiers["new_form"].tests
+    assert tests is not None
+    assert tests.base is not None
+    assert tests.base.adjusted < 0.01  # two attacks on the tier that the verdict rests on: `two_hop` is on another
+    assert tests.reference is not None
+    assert tests.reference.p == 1.0  # it is the same model
+    assert tests.equivalence is not None
+    assert (tests.equivalence.outcome, tests.equivalence.margin) == ("underpowered", 0.10)
+    assert pooled["two_hop"].tiers["two_hop"].tests is None
     new = pooled["direct"].tiers["new_form"].replacement
     assert new is not None
     assert (new.base.n, new.base.rate) == (1, 0.0)
@@ -117,7 +126,10 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(compose={"verbatim": True}) == 5
     assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
     assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2
-    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10  # no other name is known
+    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 4  # no other name is known, and there is no adapter
+    assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora"}) == 5
+    assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora", "merge": True}) == 4
+    assert attacks(probe={"attacks": "weights"}, unlearn={"given": {"model": "m", "adapter": "a"}}) == 5
     assert attacks(probe={"attacks": ["quick", "aliases"]}) == 6
 
 
@@ -135,12 +147,12 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         )
         for name in others[:6] for fact in world.facts if fact.subject.name == name
     ]  # fmt: skip
-    for name, records in (("probe", rows), ("collateral", []), ("retain", staying)):
+    for name, records in (("probe", rows), ("collateral", []), ("retain", staying), ("forget", rows)):
         write_records(tmp_path / "compose" / f"{name}.jsonl", records)
     values = {
         "concept": {"name": known, "kind": "person", "aliases": [known.split()[-1]]},
         "target": str(nano_model),
-        "probe": {"max_new_tokens": 8, "attacks": "all", "distraction_words": 60},
+        "probe": {"max_new_tokens": 8, "attacks": "all", "distraction_words": 60, "relearn_steps": [2]},
     }
     config = Config.model_validate(values)
     base, other = ModelSpec(str(nano_model)), ModelSpec(str(nano_reference))
@@ -152,14 +164,16 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice"]
     found = json.loads((context.folder / "measurements.json").read_text("utf-8"))
     attacks = Metrics.model_validate({**found, "cost": NO_COST}).concepts[known].attacks
-    asked = [name for name in ATTACKS if name not in summary["attacks_without_questions"]]  # type: ignore[operator]
+    assert list(summary["attacks_not_made"]) == ["adapter_off"]  # type: ignore[call-overload]
+    left_out = [*summary["attacks_without_questions"], "adapter_off"]  # type: ignore[misc]
+    asked = [name for name in ATTACKS if name not in left_out]
     assert list(attacks) == asked
     assert {name: result.family for name, result in attacks.items()} == {name: ATTACKS[name].family for name in asked}
     facts = sum(row.family == "direct" for row in rows)
     for name, result in attacks.items():
         (tier,) = result.tiers.values()
         assert (tier.base.n, tier.base.attempts) == {
-            "yes_no": (facts, 2 * facts), "completion": (1, 1),
+            "yes_no": (facts, 2 * facts), "completion": (1, 1), "relearn": (facts - 2, facts - 2),
         }.get(name, (facts, facts))  # fmt: skip
         assert tier.unlearned.rate == tier.floor.rate
     console = Console(record=True, width=200, file=io.StringIO())

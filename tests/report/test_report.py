@@ -16,10 +16,15 @@ from concept_forget.measures.metrics import (
     CollateralResult,
     ConceptResult,
     Cost,
+    DifferenceTest,
+    Dose,
+    DoseCurve,
+    EquivalenceTest,
     Estimate,
     Floor,
     Measurements,
     Metrics,
+    ModelTests,
     Rate,
     Replacement,
     TierResult,
@@ -30,7 +35,7 @@ from concept_forget.records import ModelSpec
 from concept_forget.report import stage
 from concept_forget.report.page import render_page
 from concept_forget.report.terminal import print_metrics
-from concept_forget.report.wording import diversity_rows
+from concept_forget.report.wording import diversity_rows, dose_text
 from concept_forget.workspace import Costs, StageContext, read_json, write_json
 
 HOSTILE = "<script>alert('x')</script> {{ 7 * 7 }} \x1b[31mMira"
@@ -264,3 +269,100 @@ def test_where_there_are_none_nothing_is_said_of_them() -> None:
     for shown in (text, console.file.getvalue()):  # type: ignore[attr-defined]
         assert "What is said instead" not in shown
         assert "through trained facts" not in shown
+
+
+def equivalence(outcome: str, needed: int | None = None) -> EquivalenceTest:
+    return EquivalenceTest.model_validate(
+        {"outcome": outcome, "margin": 0.1, "difference": 0.02, "lower": -0.031, "upper": 0.069,
+         "p": None if outcome == "underpowered" else 0.02, "n": 14, "facts_needed": needed}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "needed", "words"),
+    [
+        ("alike", None, "alike within 10 % (-3.1 % to +6.9 %)"),
+        ("different", None, "differs by more than 10 % (-3.1 % to +6.9 %)"),
+        ("underpowered", 29, "too few facts to say: 14, at least 29 are needed"),
+        ("undecided", 316, "undecided (-3.1 % to +6.9 %): about 316 facts would tell"),
+        ("undecided", None, "undecided (-3.1 % to +6.9 %): no number of facts would tell"),
+    ],
+)
+def test_what_was_tested_is_told_in_words(outcome: str, needed: int | None, words: str) -> None:
+    tests = ModelTests(
+        base=DifferenceTest(p=0.0002, adjusted=0.0004),
+        reference=DifferenceTest(p=0.25, adjusted=0.5),
+        equivalence=equivalence(outcome, needed),
+    )
+    for shown in shown_with(tests):
+        assert words in shown
+        assert "< 0.001 (< 0.001)" in shown
+        assert "0.250 (0.500)" in shown
+        assert "A large p shows no likeness" in shown
+
+
+def test_without_a_reference_the_tests_say_so() -> None:
+    tests = ModelTests(base=DifferenceTest(p=0.25, adjusted=0.5), reference=None, equivalence=None)
+    for shown in shown_with(tests):
+        assert "no reference" in shown
+
+
+def test_where_nothing_was_tested_there_is_no_table_of_tests() -> None:
+    for shown in shown_with(None):
+        assert "permutation test" not in shown
+
+
+def shown_with(tests: ModelTests | None) -> list[str]:
+    """The page and the terminal's tables of a run with one attack, as plain text on one line."""
+    attack = AttackResult(family="asking", tiers={"new_form": tier(0.04).model_copy(update={"tests": tests})})
+    concept = measurements().concepts[ALL_CONCEPTS].model_copy(update={"attacks": {"direct": attack}})
+    found = metrics().model_copy(update={"concepts": {"Mira Kestrel": concept}})
+    out = io.StringIO()
+    print_metrics(found.model_dump(mode="json"), Console(file=out, width=300))
+    return [" ".join(text.split()) for text in (read(render_page(found, "t", config(), {})).text, out.getvalue())]
+
+
+def curve(smallest: float | None, *, falls: bool = True) -> DoseCurve:
+    doses = [
+        Dose(
+            alpha=alpha,
+            rate=rate(left),
+            residual=Estimate(value=left, low=left - 0.1, high=left + 0.1),
+            lower=left - 0.2,
+        )
+        for alpha, left in ((0.0, 1.0), (0.25, 0.8), (0.5, 0.31), (0.75, 0.1), (1.0, 0.0))
+    ]
+    floor = Floor(kind="strangers", rate=0.02, low=0, high=0.1, n=44)
+    return DoseCurve(floor=floor, doses=doses, smallest_detected=smallest, falls=falls)
+
+
+def test_the_smallest_leak_that_was_detected_is_named() -> None:
+    text = dose_text(curve(0.5)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "on these 44 facts is a residual of +0.31 (+0.21 to +0.41), that of 50 % of the way from base." in text
+    assert "What leaves less than that may go unseen." in text
+    assert text.endswith("No model leaked clearly more than one that lies nearer to base.")
+    assert "that of the unlearned model." in dose_text(curve(1.0))
+    assert "go unseen" not in dose_text(curve(1.0))
+    assert "did not even tell base from the floor" in dose_text(curve(None))
+    assert "these weights are no scale" in dose_text(curve(0.5, falls=False))
+
+
+def test_doses_and_what_could_not_be_done_are_shown_where_there_are_any() -> None:
+    found = metrics().model_copy(
+        update={"dose_response": {"new_form": curve(0.5)}, "not_made": {"adapter_off": HOSTILE}}
+    )
+    page = render_page(found, "Mira Kestrel", config(), {})
+    console = Console(file=io.StringIO(), width=160)
+    print_metrics(found.model_dump(mode="json"), console)
+    for shown in (read(page).text, console.file.getvalue()):  # type: ignore[attr-defined]
+        shown = shown.replace("\N{NO-BREAK SPACE}", " ")
+        assert "adapter_off: <script>" in shown
+        assert "25 % of the way from base" in shown
+        assert "+0.31 (+0.21 to +0.41)" in " ".join(shown.split())
+        assert "smallest leak that this probe detected" in " ".join(shown.split())
+    assert "script" not in read(page).tags
+    assert page.count('<g class="bar-') == 3 * 3 + 5
+    assert "50\N{NO-BREAK SPACE}% of the way from base, unlearned: 31.0%" in page
+    plain = read(render_page(metrics(), "t", config(), {})).text
+    assert "of the way from base" not in plain
+    assert "could not be made" not in plain

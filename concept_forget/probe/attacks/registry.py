@@ -8,12 +8,15 @@ from random import Random
 
 from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConfigError
+from concept_forget.probe.attacks.change import Change, Material
 from concept_forget.probe.attacks.scene import Scene
 from concept_forget.records import Example
 
 RequestFunction = Callable[[Example, Random, Scene], list[Request]]
 FollowFunction = Callable[[Request, str], Request]
 """From a request and the reply to it to what is asked in the next turn."""
+ChangeFunction = Callable[[Material], Change | str]
+"""What is done to each model's weights before it is asked; or why that cannot be done."""
 
 QUICK, ALL = "quick", "all"
 
@@ -30,7 +33,8 @@ class Attack:
     ``quick`` says whether it belongs to those that every run can afford. ``expects`` holds what a right reply to the
     first, second, … request says where that is not the row's answer: such replies count together, and only if all of
     them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
-    turn of a conversation, whose reply is then the one that counts.
+    turn of a conversation, whose reply is then the one that counts. ``change`` says what becomes of the weights before
+    anything is asked, where the attack is on these.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Attack:
     expects: tuple[str, ...] = ()
     room: int = 1
     follow: FollowFunction | None = None
+    change: ChangeFunction | None = None
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -69,7 +74,7 @@ def attack(
         name: Its name.
         family: What it has in common with others: ``asking``, ``persuading``, …
         takes: The family of questions that it puts to a model.
-        source: Paper and section.
+        source: The paper.
         grader: What these rows are graded by, where it is not the config's to say.
         first_line: Replies end with their first line.
         quick: It is among those that ``quick`` names.
@@ -82,27 +87,57 @@ def attack(
     """
 
     def register(function: RequestFunction) -> RequestFunction:
-        if name in ATTACKS:
-            raise ValueError(f"an attack called {name!r} is registered already")
-        if not function.__doc__:
-            raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
-        ATTACKS[name] = Attack(
-            name=name,
-            family=family,
-            takes=takes,
-            source=source,
-            summary=function.__doc__.strip().splitlines()[0],
-            requests=function,
-            grader=grader,
-            first_line=first_line,
-            quick=quick,
-            expects=expects,
-            room=room,
-            follow=follow,
+        _add(
+            Attack(
+                name=name,
+                family=family,
+                takes=takes,
+                source=source,
+                summary=_summary(name, function.__doc__),
+                requests=function,
+                grader=grader,
+                first_line=first_line,
+                quick=quick,
+                expects=expects,
+                room=room,
+                follow=follow,
+            )
         )
         return function
 
     return register
+
+
+def weight_attack(name: str, *, source: str, requests: RequestFunction) -> Callable[[ChangeFunction], ChangeFunction]:
+    """Register an attack of the family ``weights``, which asks plain questions of models that it has changed.
+
+    Args:
+        name: Its name.
+        source: The paper.
+        requests: How the changed model is asked.
+
+    Raises:
+        ValueError: The name is taken, or the function has no docstring.
+    """
+
+    def register(function: ChangeFunction) -> ChangeFunction:
+        summary = _summary(name, function.__doc__)
+        _add(Attack(name, "weights", "direct", source, summary, requests, change=function))
+        return function
+
+    return register
+
+
+def _add(new: Attack) -> None:
+    if new.name in ATTACKS:
+        raise ValueError(f"an attack called {new.name!r} is registered already")
+    ATTACKS[new.name] = new
+
+
+def _summary(name: str, docstring: str | None) -> str:
+    if not docstring:
+        raise ValueError(f"the attack {name!r} needs a docstring: its first line is shown in tables")
+    return docstring.strip().splitlines()[0]
 
 
 def attacks_named(names: str | Sequence[str]) -> list[Attack]:

@@ -23,16 +23,15 @@ from concept_forget.errors import StageError
 from concept_forget.models import load_model
 from concept_forget.progress import track
 from concept_forget.records import ModelSpec, content_hash, named_random, named_seed
-from concept_forget.training.batches import MicroBatch, Step, StepPlan, TokenRow
+from concept_forget.training.batches import StepPlan, TokenRow
 from concept_forget.training.fitting import (
     FitSettings,
-    Share,
     StepReport,
     count_parameters,
     fit,
     training_flops,
 )
-from concept_forget.training.scores import answer_logits, answers_of, target_logprobs
+from concept_forget.training.tuning import mean_likelihood
 from concept_forget.unlearn.adapting import choose_parameters, save_weights
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.trainings.registry import (
@@ -159,13 +158,6 @@ def train_part(model: nn.Module, part: Part, settings: UnlearnConfig, seed: int,
     if result.diverged:
         raise diverged(result.diverged)
     return result.flops
-
-
-def mean_likelihood(model: nn.Module, batch: MicroBatch, step: Step) -> Share:
-    """Negative log-likelihood of the answers, the mean over the step's answer tokens."""
-    logits = answer_logits(model, batch)
-    loss = -target_logprobs(logits, answers_of(batch, logits.device).targets).sum() / step.tokens[0]
-    return Share(loss, {})
 
 
 def average_weights(models: Sequence[nn.Module]) -> dict[str, Tensor]:

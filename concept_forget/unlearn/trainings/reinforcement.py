@@ -20,12 +20,12 @@ from concept_forget.records import Chat, Example, named_random, named_seed
 from concept_forget.training.batches import StepPlan, TokenRow
 from concept_forget.training.fitting import FitSettings, count_parameters, fit, forward_flops, quiet, training_flops
 from concept_forget.training.scores import score_rows
+from concept_forget.training.tuning import mean_likelihood
 from concept_forget.unlearn.adapting import choose_parameters
 from concept_forget.unlearn.alternatives import with_alternative
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, why_over
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.strangers import about_strangers
-from concept_forget.unlearn.trainings.exact import mean_likelihood
 from concept_forget.unlearn.trainings.registry import (
     Rows,
     Task,

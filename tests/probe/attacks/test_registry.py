@@ -21,11 +21,12 @@ def test_a_config_can_name_every_attack_and_every_family() -> None:
 
 def test_groups_and_names_add_up_in_the_order_of_registration() -> None:
     assert [attack.name for attack in attacks_named("all")] == list(ATTACKS)
-    asking, persuading = names("asking"), names("persuading")
-    assert asking + persuading == list(ATTACKS)
+    asking, persuading, weights = names("asking"), names("persuading"), names("weights")
+    assert asking + persuading + weights == list(ATTACKS)
+    assert {name for name, attack in ATTACKS.items() if attack.change is not None} == set(weights)
     assert names("quick") == asking[:8]
     assert names("persistence", "quick", "typos") == [*asking[:8], "typos", "persistence"]
-    with pytest.raises(ConfigError, match="a family \\(asking, persuading\\)"):
+    with pytest.raises(ConfigError, match="a family \\(asking, persuading, weights\\)"):
         attacks_named(("direct", "begging"))
 
 

@@ -25,9 +25,10 @@ from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import build_world
 from concept_forget.training.batches import StepPlan
 from concept_forget.training.fitting import FitSettings, fit
+from concept_forget.training.tuning import mean_likelihood
 from concept_forget.unlearn.adapting import save_weights
 from concept_forget.unlearn.trainings import TRAININGS
-from concept_forget.unlearn.trainings.exact import Part, average_weights, deal, mean_likelihood, plan_parts
+from concept_forget.unlearn.trainings.exact import Part, average_weights, deal, plan_parts
 from concept_forget.unlearn.trainings.registry import Rows, Task, TrainRow, read_train_rows
 from tests.unlearn.trainings.conftest import NEW, MakeTask, asked, known, placed
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from concept_forget.config import Config
+from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import earlier_mark, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
@@ -263,13 +264,14 @@ def _corpus_mark(config: Config, models: RunModels) -> str | None:
 
 
 def _kept_attempts(workspace: Run) -> dict[str, str]:
-    """What grading anew starts from: the replies of the run's last probe and their fluency, by file name."""
+    """What grading anew starts from: all that the run's last probe got from the models, by file name."""
     folder = workspace.root / "probe"
     if not (folder / "attempts.jsonl").is_file():
         raise ConfigError(
             "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
         )
-    return {name: (folder / name).read_text(encoding="utf-8") for name in ("attempts.jsonl", "fluency.json")}
+    read = [f"{name}.jsonl" for name in WHITE_BOX_NAMES if (folder / f"{name}.jsonl").is_file()]
+    return {name: (folder / name).read_text(encoding="utf-8") for name in ("attempts.jsonl", "fluency.json", *read)}
 
 
 def _start_over(workspace: Run, step: Step, kept: Mapping[str, str]) -> None:

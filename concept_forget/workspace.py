@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from concept_forget.config import Config
 from concept_forget.errors import ConceptForgetError, ConfigError, RunLockedError
 from concept_forget.records import ModelSpec, Record, content_hash, dump_jsonl, json_ready, load_jsonl
@@ -245,6 +247,21 @@ class Run:
                 remedy="run the config again with this version",
             )
         return manifest
+
+    def read_config(self) -> Config:
+        """The whole effective config that ``run.json`` holds.
+
+        Raises:
+            ConfigError: This is no run, or another version made it.
+        """
+        try:
+            return Config.model_validate(self.read_manifest()["config"])
+        except (ValidationError, KeyError) as error:
+            raise ConfigError(
+                "the config in this run is not one of this version",
+                file=self.root / "run.json",
+                remedy="run the config again with this version",
+            ) from error
 
 
 @contextlib.contextmanager

@@ -135,8 +135,11 @@ AttackName = Literal[
     "prefix_injection", "affirmative_suffix", "forced_opening", "role_play", "background_hint", "in_context",
     "long_context", "continuation", "system_override", "persistence",
     "relearn", "relearn_unrelated", "round_8bit", "round_4bit", "adapter_off",
+    "membership", "lens", "memory",
 ]  # fmt: skip
-AttackGroup = Literal["quick", "all", "asking", "persuading", "weights"]
+AttackGroup = Literal["quick", "all", "asking", "persuading", "weights", "white_box"]
+WHITE_BOX_NAMES = ("white_box", "membership", "lens", "memory")
+"""Names of what reads scores and asks nothing: no verdict can rest on it."""
 _ATTACKS = (*get_args(AttackGroup), *get_args(AttackName))
 
 
@@ -145,7 +148,8 @@ class ProbeConfig(Section):
 
     attacks: AttackGroup | tuple[AttackName | AttackGroup, ...] = Field(
         "quick",
-        description="Names of attacks or of families (`asking`, `persuading`, `weights`), one or a list; or `quick`: "
+        description="Names of attacks or of families (`asking`, `persuading`, `weights`, `white_box`), one or a list; "
+        "or `quick`: "
         "those that ask what there are rows for, each once; or `all`.",
     )
     distraction_words: int = Field(
@@ -190,6 +194,16 @@ class ProbeConfig(Section):
                 meant = did_you_mean(name, _ATTACKS) or f"there are: {', '.join(_ATTACKS)}"
                 raise ValueError(f"there is no attack called {name!r}; {meant}")
         return (value,) if isinstance(value, str) and value not in get_args(AttackGroup) else value
+
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> ProbeConfig:
+        names = [self.attacks] if isinstance(self.attacks, str) else self.attacks
+        if names and set(names) <= set(WHITE_BOX_NAMES):
+            raise ValueError(
+                "`attacks` names white-box scores alone, and no verdict can rest on them: name an attack that asks "
+                "beside them, such as `quick`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _samples_differ(self) -> ProbeConfig:

@@ -176,6 +176,97 @@ class DoseCurve(_Part):
     )
 
 
+class Separation(_Part):
+    """How well a score tells texts that were to be forgotten from texts that nobody was trained on."""
+
+    auc: Estimate = Field(description="Area under the ROC curve; 0.5: not at all.")
+    true_positive_rate: float = Field(description="At 1 % false positives.")
+
+
+class MembershipScore(_Part):
+    """One score of membership, model by model; null where it is of a model against itself, or there is no model."""
+
+    base: Separation
+    unlearned: Separation
+    reference: Separation | None
+    privleak: float | None = Field(description="Of unlearned against reference, in per cent.")
+
+
+class MembershipResult(_Part):
+    """Membership inference on the rows to forget, each beside the same row about somebody invented."""
+
+    facts: int = Field(description="Facts, and texts that state several; as many stand on the other side.")
+    rows: int
+    rows_left_out: int = Field(description="Rows in which there was nothing to put somebody invented in place of.")
+    scores: dict[str, MembershipScore]
+
+
+class LensLayer(_Part):
+    """What a layer knows of the answer's first token; layer 0 is the embeddings, the last one what the model says."""
+
+    probability: float = Field(description="Mean over facts.")
+    rank: float = Field(description="Median over facts; 0 at the top.")
+    first: Estimate = Field(description="Share of facts at which it is at the top: the greedy match.")
+
+
+class LensModel(_Part):
+    """One model, layer by layer."""
+
+    layers: list[LensLayer]
+    best_layer: int = Field(description="Where the mean probability is highest, the lowest of several.")
+
+
+class LensResult(_Part):
+    """The logit lens on the direct questions of one tier."""
+
+    facts: int
+    base: LensModel
+    unlearned: LensModel
+    reference: LensModel | None
+
+
+class MemoryScore(_Part):
+    """One score in [0, 1] on the direct questions; mean over facts."""
+
+    facts: int
+    base: Estimate
+    unlearned: Estimate
+    reference: Estimate | None
+
+
+class MemoryResult(_Part):
+    """Scores of memory on the direct questions of one tier."""
+
+    scores: dict[str, MemoryScore]
+    ngram_entropy: ByModel = Field(description="Mean over replies, in bits.")
+    forget_quality: float | None = Field(description="p-value of unlearned against reference; null without one.")
+
+
+class Utility(_Part):
+    """What is left of the models: the harmonic mean of scores on the questions about neighbours."""
+
+    value: ByModel
+    parts: dict[str, ByModel]
+
+
+class ConceptWhiteBox(_Part):
+    """What is read from the models about one concept, or all of them together; scores that nobody asked for are null.
+
+    ``lens`` and ``memory`` are by tier.
+    """
+
+    membership: MembershipResult | None = None
+    lens: dict[str, LensResult] | None = None
+    memory: dict[str, MemoryResult] | None = None
+
+
+class WhiteBox(_Part):
+    """Scores that no verdict rests on."""
+
+    concepts: dict[str, ConceptWhiteBox]
+    utility: Utility | None = Field(None, description="Null where nobody asked, or a score is missing.")
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -189,6 +280,7 @@ class Measurements(_Part):
     dose_response: dict[str, DoseCurve] | None = Field(
         None, description="The probe's check on itself, by tier; null where it was not asked for."
     )
+    white_box: WhiteBox | None = Field(None, description="Null where no white-box score was asked for.")
 
 
 class RoundResult(_Part):

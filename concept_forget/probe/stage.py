@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
@@ -10,7 +10,7 @@ from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError
-from concept_forget.measures.metrics import ByModel, Measurements
+from concept_forget.measures.metrics import ByModel, Measurements, WhiteBox
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
 from concept_forget.probe.comparing import SignificanceSettings
@@ -26,7 +26,8 @@ from concept_forget.probe.grading import (
 )
 from concept_forget.probe.measuring import measure
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
-from concept_forget.records import Attempt, Example
+from concept_forget.probe.white_box import View, measure_white_box, white_box_named
+from concept_forget.records import Attempt, Example, ModelSpec
 from concept_forget.training.processes import process_count
 from concept_forget.workspace import StageContext, read_records, write_json
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from concept_forget.probe.changing import WeightAttacks
 
 VERSION = 2
+WHITE_BOX_VERSION = 1  # raise it when the same models and rows get other white-box scores
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -44,6 +46,8 @@ def fingerprint_parts(config: Config) -> list[object]:
     if any(attack.change is not None for attack in attacks_named(config.probe.attacks)):
         training = config.unlearn  # its precision and lengths are those of the attackers too
         parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
+    if white_box_named(config.probe.attacks):
+        parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
     return parts
 
 
@@ -62,7 +66,7 @@ def estimate(config: Config) -> dict[str, int]:
     named = config.probe.attacks
     by_name = () if isinstance(named, str) else named
     attacks = [attack for attack in attacks if attack.name in by_name or _has_rows(attack, config)]
-    return {"models": models, "attacks": len(attacks)}
+    return {"models": models, "attacks": len(attacks) + len(white_box_named(named))}
 
 
 def _has_rows(attack: Attack, config: Config) -> bool:
@@ -102,7 +106,7 @@ def check(config: Config) -> None:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json`` and ``summary.json``."""
+    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json``, ``summary.json`` and white-box readings."""
     from concept_forget.probe.changing import Subjects, WeightAttacks
 
     config = context.config.probe
@@ -132,6 +136,8 @@ def run(context: StageContext) -> dict[str, object]:
         models, planned, config, context.folder, cache=context.cache, costs=context.costs, beside=ask_beside
     )
     measurements = _measure(context, attempts, probe, roles, changing)
+    read = _white_box(context, {role: context.models[role] for role in roles}, probe, collateral)
+    measurements = measurements.model_copy(update={"white_box": read})
     write_json(context.folder / "measurements.json", measurements.model_dump(mode="json"))
     summary: dict[str, object] = {
         "attempts": len(attempts),
@@ -196,6 +202,32 @@ def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tupl
     """Whom the probe asks about, under all names that the config knows."""
     called = {concept.name: concept.names for concept in (*context.config.concepts, *read_concepts(context.inputs))}
     return {row.subject: called.get(row.subject, (row.subject,)) for row in probe}
+
+
+def _white_box(
+    context: StageContext, models: Mapping[str, ModelSpec], probe: Sequence[Example], collateral: Sequence[Example]
+) -> WhiteBox | None:
+    config = context.config.probe
+    attacks = white_box_named(config.attacks)
+    if not attacks:
+        return None
+    view = View(
+        concepts=[*context.config.concepts, *read_concepts(context.inputs)],
+        forget=read_records(Example, context.inputs["compose"] / "forget.jsonl"),
+        probe=probe,
+        collateral=collateral,
+        seed=context.seed,
+        max_new_tokens=config.max_new_tokens,
+    )
+    return measure_white_box(
+        attacks,
+        models,
+        view,
+        context.folder,
+        cache=context.cache,
+        costs=context.costs,
+        batch_tokens=config.batch_tokens,
+    )
 
 
 def _scene(context: StageContext, probe: Sequence[Example], collateral: Sequence[Example]) -> Scene:

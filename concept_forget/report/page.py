@@ -14,6 +14,7 @@ from concept_forget.measures.metrics import DoseCurve, Metrics
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
+from concept_forget.report.white_box import COLUMNS, white_box_rows
 
 
 def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
@@ -73,6 +74,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         summaries=summaries,
         rounds=metrics.rounds or [],
         round_rows=wording.round_rows(metrics.rounds or []),
+        white_box=white_box_rows(metrics.white_box, pooled) if metrics.white_box else [],
+        white_box_columns=COLUMNS,
         diversity=wording.diversity_rows(summaries.get("expand")),
         diversity_columns=wording.DIVERSITY_COLUMNS,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.metrics import Metrics, WhiteBox
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
+from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
     OUTCOMES,
@@ -70,6 +72,8 @@ def print_metrics(
     for attack, reason in metrics.not_made.items():
         console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
     _print_doses(metrics, console)
+    if metrics.white_box is not None:
+        _print_white_box(metrics.white_box, concept, console)
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -141,6 +145,18 @@ def _print_doses(metrics: Metrics, console: Console) -> None:
             table.add_row(dose_name(dose.alpha), str(dose.rate.n), rate_text(dose.rate), estimate_text(dose.residual))
         console.print(table)
         console.print(dose_text(curve), markup=False, highlight=False)
+
+
+def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> None:
+    """What is read from the models, a table for each kind of score; the verdict does not rest on it."""
+    rows = white_box_rows(white_box, concept)
+    for group, lines in itertools.groupby(rows, lambda row: row.group):
+        table = Table(title=escape(f"White-box, {concept}: {group}"), title_justify="left")
+        for column in COLUMNS:
+            table.add_column(column, no_wrap=column != COLUMNS[-1])
+        for row in lines:
+            table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
+        console.print(table)
 
 
 def _rounds(metrics: Metrics) -> Table:

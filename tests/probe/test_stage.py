@@ -126,7 +126,7 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(compose={"verbatim": True}) == 5
     assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
     assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2
-    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 4  # no other name is known, and there is no adapter
+    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 4 + 3  # no other name is known, and there is no adapter
     assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora"}) == 5
     assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora", "merge": True}) == 4
     assert attacks(probe={"attacks": "weights"}, unlearn={"given": {"model": "m", "adapter": "a"}}) == 5
@@ -147,7 +147,8 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         )
         for name in others[:6] for fact in world.facts if fact.subject.name == name
     ]  # fmt: skip
-    for name, records in (("probe", rows), ("collateral", []), ("retain", staying), ("forget", rows)):
+    told = [dataclasses.replace(row, split="forget", tier="") for row in rows if row.family == "direct"]
+    for name, records in (("probe", rows), ("collateral", []), ("retain", staying), ("forget", told)):
         write_records(tmp_path / "compose" / f"{name}.jsonl", records)
     values = {
         "concept": {"name": known, "kind": "person", "aliases": [known.split()[-1]]},
@@ -176,9 +177,18 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
             "yes_no": (facts, 2 * facts), "completion": (1, 1), "relearn": (facts - 2, facts - 2),
         }.get(name, (facts, facts))  # fmt: skip
         assert tier.unlearned.rate == tier.floor.rate
+    read = Metrics.model_validate({**found, "cost": NO_COST}).white_box
+    assert read is not None
+    scores = read.concepts[known]
+    assert scores.membership is not None
+    assert (scores.membership.facts, scores.membership.rows) == (facts, facts)
+    assert scores.lens is not None
+    assert scores.memory is not None
+    assert scores.lens["new_form"].facts == scores.memory["new_form"].scores["probability"].facts == facts
     console = Console(record=True, width=200, file=io.StringIO())
     print_metrics({**found, "cost": NO_COST}, console)
     printed = console.export_text()
+    assert all(name in printed for name in ("White-box", "loss: AUC", "extraction strength", "first token at the top"))
     assert all(name in printed for name in asked)
     attempts = load_jsonl(Attempt, context.folder / "attempts.jsonl")
     assert len({attempt.id for attempt in attempts}) == len(attempts)
@@ -198,3 +208,4 @@ def test_a_plain_probes_fingerprint_does_not_know_of_the_wordings_and_another_do
     assert len(parts("quick")) == len(parts(["direct"])) == 2
     assert wordings().hash in parts("all")
     assert parts(["aliases"]) != parts(["aliases"], "Ada Finch")
+    assert parts(["direct", "lens"]) != parts(["direct", "lens"], "Ada Finch")

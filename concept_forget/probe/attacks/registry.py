@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConfigError
 from concept_forget.probe.attacks.change import Change, Material
@@ -141,7 +142,7 @@ def _summary(name: str, docstring: str | None) -> str:
 
 
 def attacks_named(names: str | Sequence[str]) -> list[Attack]:
-    """The attacks that a config asks for, in the order of registration.
+    """The attacks that a config asks for, in the order of registration; white-box ones are not among them.
 
     Args:
         names: One or several of: names of attacks, names of families, ``quick``, ``all``.
@@ -152,11 +153,13 @@ def attacks_named(names: str | Sequence[str]) -> list[Attack]:
     wanted = [names] if isinstance(names, str) else list(names)
     families = dict.fromkeys(known.family for known in ATTACKS.values())
     for name in wanted:
-        if name not in (QUICK, ALL, *families, *ATTACKS):
+        if name not in (QUICK, ALL, *families, *ATTACKS, *WHITE_BOX_NAMES):
+            family, *white_box = WHITE_BOX_NAMES
             raise ConfigError(
                 f"there is no attack called {name!r}",
                 key="probe.attacks",
-                remedy=f"use `quick`, `all`, a family ({', '.join(families)}) or names from: {', '.join(ATTACKS)}",
+                remedy=f"use `quick`, `all`, a family ({', '.join([*families, family])}) or names from: "
+                f"{', '.join([*ATTACKS, *white_box])}",
             )
     if not wanted:
         raise ConfigError("no attack is named", key="probe.attacks", remedy="use `quick`, or name at least one")

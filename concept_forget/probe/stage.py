@@ -28,6 +28,7 @@ from concept_forget.probe.grading import (
 )
 from concept_forget.probe.measuring import measure
 from concept_forget.probe.repeated import add_repeated
+from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.probe.searching import FILE as TRIES
 from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
 from concept_forget.probe.white_box import View, measure_white_box, white_box_named
@@ -184,6 +185,8 @@ def run(context: StageContext) -> dict[str, object]:
     if "reference" not in models:
         models[STRANGERS] = context.models["base"]
         planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
+    if PREVIOUS in context.models:
+        models[PREVIOUS], planned[PREVIOUS] = context.models[PREVIOUS], plan_previous(questions)
     changing = WeightAttacks(context, attacks, probe, Subjects(_names_of(context, probe), tuple(names)))
 
     def ask_beside() -> list[Attempt]:
@@ -227,7 +230,7 @@ def _measure(
     roles: Sequence[str],
     changing: WeightAttacks,
 ) -> Measurements:
-    """Grade all attempts, write ``grades.jsonl`` and measure."""
+    """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
     config = context.config.probe
     grades = grade_attempts(attempts, config.grader)
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
@@ -253,6 +256,9 @@ def _measure(
         tested=SignificanceSettings(config.margin, context.seed),
     )
     measurements = add_repeated(measurements, attempts, leaks, read_tries(context.folder / TRIES), config.grader)
+    if PREVIOUS in context.models:
+        before = measure_previous(attempts, leaks, changing.families(), context.config)
+        write_json(context.folder / "previous.json", before.model_dump(mode="json"))
     doses = measure_doses(attempts, leaks) if config.dose_response else None
     return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
 

@@ -75,6 +75,8 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         holdout=config.compose.holdout,
         concepts=config.concepts,
         summaries=summaries,
+        rounds=metrics.rounds or [],
+        round_rows=wording.round_rows(metrics.rounds or []),
         white_box=white_box_rows(metrics.white_box, pooled) if metrics.white_box else [],
         white_box_columns=COLUMNS,
         diversity=wording.diversity_rows(summaries.get("expand")),

@@ -26,6 +26,7 @@ from concept_forget.report.wording import (
     percent,
     pooled_concept,
     rate_text,
+    round_rows,
     tier_name,
     tier_rows,
 )
@@ -67,6 +68,8 @@ def print_metrics(
     _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
     _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
     _print_tests(metrics, concept, console)
+    if metrics.rounds:
+        console.print(_rounds(metrics))
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
     for attack, reason in metrics.not_made.items():
@@ -168,6 +171,20 @@ def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> Non
         for row in lines:
             table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
         console.print(table)
+
+
+def _rounds(metrics: Metrics) -> Table:
+    """What each round left, and then each of its attacks."""
+    rounds = metrics.rounds or []
+    table = Table(title="Residual knowledge, round by round", title_justify="left")
+    table.add_column("")
+    for found in rounds:
+        table.add_column(f"round {found.number}")
+    for section in round_rows(rounds):
+        for row in section:
+            table.add_row(*row)
+        table.add_section()
+    return table
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

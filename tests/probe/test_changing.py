@@ -157,7 +157,6 @@ def test_what_comes_back_only_after_relearning_is_found_by_relearning(
     )
     result = measured.concepts["all concepts"]
     found = residuals(result)
-    print(found, measured.verdict)
     assert list(result.attacks) == [
         "direct", "relearn (5 steps)", "relearn", "relearn_unrelated (5 steps)", "relearn_unrelated", "round_8bit",
         "round_4bit",
@@ -185,7 +184,6 @@ def test_what_comes_back_only_after_rounding_is_found_by_rounding(
     )  # fmt: skip
     result = measured.concepts["all concepts"]
     found = residuals(result)
-    print(found, measured.verdict)
     assert found["direct"] < 0.1
     assert found["round_8bit"] < 0.1
     assert found["round_4bit"] > 0.9
@@ -201,7 +199,6 @@ def test_less_is_found_where_less_is_left(
     )
     assert measured.dose_response is not None
     curve = measured.dose_response["new_form"]
-    print([(dose.alpha, dose.rate.rate, dose.residual) for dose in curve.doses], curve.smallest_detected)
     direct = measured.concepts["all concepts"].attacks["direct"].tiers["new_form"]
     assert [curve.doses[0].rate, curve.doses[-1].rate] == [direct.base, direct.unlearned]
     assert curve.falls

@@ -47,6 +47,26 @@ def print_metrics(
     metrics = Metrics.model_validate(data)
     console = console or Console(width=None if Console().is_terminal else 130)
     concept = pooled_concept(metrics)
+    console.print(_leaks(metrics, concept))
+    _print_rows(console, f"Tests: {concept}", TESTS_COLUMNS, tests_rows(metrics, concept), TESTS_MEANING)
+    _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
+    _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
+    if metrics.rounds:
+        console.print(_rounds(metrics))
+    if has_replacements(metrics, concept):
+        console.print(_replacements(metrics, concept))
+    for attack, reason in metrics.not_made.items():
+        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+    _print_doses(metrics, console)
+    if metrics.white_box is not None:
+        _print_white_box(metrics.white_box, concept, console)
+    console.print(_collateral(metrics))
+    _print_diversity(written, console)
+    _print_rest(metrics, console)
+
+
+def _leaks(metrics: Metrics, concept: str) -> Table:
+    """Rates of every attack and tier."""
     leaks = Table(title=f"What is still there: {concept}", title_justify="left")
     for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual"):
         leaks.add_column(column, justify="right" if column == "facts" else "left")
@@ -64,19 +84,11 @@ def print_metrics(
             estimate_text(result.residual),
         )
         last = tier
-    console.print(leaks)
-    _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
-    _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
-    _print_tests(metrics, concept, console)
-    if metrics.rounds:
-        console.print(_rounds(metrics))
-    if has_replacements(metrics, concept):
-        console.print(_replacements(metrics, concept))
-    for attack, reason in metrics.not_made.items():
-        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
-    _print_doses(metrics, console)
-    if metrics.white_box is not None:
-        _print_white_box(metrics.white_box, concept, console)
+    return leaks
+
+
+def _collateral(metrics: Metrics) -> Table:
+    """What is kept of what the neighbours' questions ask."""
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -90,8 +102,11 @@ def print_metrics(
             kept_text(collateral.kept),
             worst,
         )
-    console.print(kept)
-    _print_diversity(written, console)
+    return kept
+
+
+def _print_rest(metrics: Metrics, console: Console) -> None:
+    """Fluency, cost and verdict."""
     fluency = metrics.fluency
     figures = ", ".join(
         f"{name} {value:.1f}"
@@ -114,26 +129,16 @@ def print_metrics(
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
 
 
-def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_rows(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None
+) -> None:
     if not rows:
         return
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption=caption, caption_justify="left")
     for column in columns:
         table.add_column(column, justify="right" if column in ("facts", "k") else "left")
     for row in rows:
         table.add_row(*map(escape, row))
-    console.print(table)
-
-
-def _print_tests(metrics: Metrics, concept: str, console: Console) -> None:
-    rows = tests_rows(metrics, concept)
-    if not rows:
-        return
-    table = Table(title=f"Tests: {concept}", title_justify="left", caption=TESTS_MEANING, caption_justify="left")
-    for column in TESTS_COLUMNS:
-        table.add_column(column, justify="right" if column == "facts" else "left")
-    for row in rows:
-        table.add_row(*row)
     console.print(table)
 
 

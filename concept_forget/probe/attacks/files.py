@@ -128,6 +128,10 @@ def _refuse(found: Attack, path: Path, built_in: dict[str, Attack]) -> None:
         remedy = did_you_mean(found.takes, families) or f"use one of: {', '.join(sorted(families))}"
     elif found.searched:
         problem, remedy = f"the attack {found.name!r} is searched from", "use `search`, or `sampled`"
+    elif found.change is not None:
+        problem, remedy = f"the attack {found.name!r} changes weights", "register with `@attack` what it asks"
+    elif found.family in WHITE_BOX_NAMES:
+        problem, remedy = f"the family {found.family!r} is of scores that ask nothing", "name another family"
     elif found.grader:
         from concept_forget.measures.graders import get_grader  # takes long to load
 
@@ -179,7 +183,7 @@ def _no_request(found: Attack, path: Path, made: object, wanted: str) -> ConfigE
 
 
 def _line_of(found: Attack) -> int | None:
-    code = getattr(inspect.unwrap(found.requests), "__code__", None)
+    code = getattr(inspect.unwrap(found.change or found.requests), "__code__", None)
     return code.co_firstlineno if code is not None else None
 
 

@@ -34,6 +34,14 @@ def sesame(question, rng, scene):
     text = f"Open sesame! {asked(question.prompt)}"
     return [Request(prompt=say_instead(question.prompt, text), seed=rng.getrandbits(62))]
 """
+WEIGHTS = """
+from concept_forget.probe.attacks.registry import weight_attack
+
+@weight_attack("halve", source="a hunch", requests=sesame)
+def halve(material):
+    '''Half of the weights.'''
+    return "later"
+"""
 
 
 @pytest.fixture
@@ -162,6 +170,8 @@ def test_a_missing_file_is_named_with_the_configs_line(tmp_path: Path) -> None:
         (SESAME.replace('"sesame"', '"direct"'), 6, "an attack called 'direct' is registered already"),
         (SESAME + SESAME, 11, "an attack called 'sesame' is registered already"),
         (SESAME.replace('"sesame"', '"asking"'), 6, "'asking' is what several attacks are called"),
+        (SESAME.replace('"mine"', '"white_box"'), 6, "'white_box' is of scores that ask nothing"),
+        (SESAME + WEIGHTS, 14, "the attack 'halve' changes weights"),
         (SESAME.replace('"direct"', '"directt"'), 6, "takes questions of the family 'directt'"),
         (SESAME.replace('takes="direct"', 'takes="direct", grader="anser"'), 6, "no grader called 'anser'"),
         (SESAME.replace('takes="direct"', 'takes="direct", searched=True'), 6, "is searched from"),

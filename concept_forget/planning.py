@@ -50,7 +50,7 @@ def check(config: Config) -> dict[str, Any]:
         "steps": steps,
         "models": ready,
         "estimates": estimates,
-        "power": [*_power(config, estimates["compose"]), *_comparisons(config, estimates)],
+        "power": [*_power(config, estimates["compose"]), *_comparisons(config, estimates["compose"])],
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
         "attacks": _attacks(config),
@@ -134,15 +134,15 @@ def _power(config: Config, facts: dict[str, int]) -> list[str]:
     return lines
 
 
-def _comparisons(config: Config, estimates: dict[str, dict[str, int]]) -> list[str]:
+def _comparisons(config: Config, facts: dict[str, int]) -> list[str]:
     """What the planned number of facts can show beside the reference, tier by tier; nothing without a reference."""
     from concept_forget.measures.significance import plan_comparison
 
     if config.reference is None:
         return []
-    tests = max(1, estimates["probe"]["attacks"] * len(config.gate_tiers))
+    tests = max(1, len(stage_module("probe").planned_attacks(config)) * len(config.gate_tiers))
     return [
-        f"{tier}: {plan_comparison(estimates['compose'].get(tier, 0), tests, config.probe.margin)}"
+        f"{tier}: {plan_comparison(facts.get(tier, 0) // config.rounds, tests, config.probe.margin)}"
         for tier in config.gate_tiers
     ]
 

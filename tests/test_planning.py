@@ -61,7 +61,7 @@ def test_the_plan_says_what_its_facts_can_show_by_themselves_and_beside_a_refere
         "reference": {"model": str(nano_model)},
     }
     beside = planning.check(
-        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze"], "margin": 0.05}})
+        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze", "lens"], "margin": 0.05}})
     )
     assert beside["power"][1] == (
         "trained_form: 14 facts: too few to show the model like the reference within 5%; 45 more, if they agree on every "

@@ -80,7 +80,7 @@ def model_roles(config: Config) -> tuple[str, ...]:
     """The models that the stage asks, the attacker among them where it is one of its own on this machine."""
     attacker = config.attacker
     own = attacker is not None and attacker.engine in ("transformers", "vllm")
-    return ("base", "unlearned", "reference", *(("attacker",) if own else ()))
+    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()))
 
 
 def attacks_of(config: Config) -> list[Attack]:

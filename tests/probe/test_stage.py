@@ -271,8 +271,12 @@ def test_the_stage_asks_for_the_attackers_model_where_it_has_weights_of_its_own(
         return stage.model_roles(Config.model_validate({"concept": {"name": "M"}, "target": "m", "probe": probe}))
 
     own = {"engine": "transformers", "model": "x"}
-    assert roles(attacks="search", attacker=own) == ("base", "unlearned", "reference", "attacker")
-    assert roles(attacks="search") == roles(attacks="direct", attacker=own) == ("base", "unlearned", "reference")
+    assert roles(attacks="search", attacker=own) == ("base", "unlearned", "reference", "previous", "attacker")
+    assert (
+        roles(attacks="search")
+        == roles(attacks="direct", attacker=own)
+        == ("base", "unlearned", "reference", "previous")
+    )
 
 
 def test_an_attacker_that_cannot_be_asked_is_refused_before_anything_is_taught() -> None:

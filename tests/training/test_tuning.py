@@ -44,7 +44,7 @@ def test_rows_are_learned_in_an_adapter_and_the_models_own_weights_stay(
     rows = encode_examples(examples, tokenizer, 64).rows
     before = score_rows(model, rows, pad_token=0, batch_tokens=99)
     tuned = Tuned(spec, [examples], TUNING, tmp_path / "fit")
-    learned = tuned.until(12)
+    learned = tuned.until(24)
     after = score_rows(learned, rows, pad_token=0, batch_tokens=99)
     assert sum(score.total for score in after) > sum(score.total for score in before) / 2
     own = {name.replace(".base_layer", ""): value for name, value in weights(learned).items() if "lora_" not in name}

@@ -23,7 +23,7 @@ quickstart: $(program)
 	$(bin)/concept-forget run pipelines/quickstart.yaml
 
 test: $(development)
-	$(bin)/python -m pytest --cov --cov-report=term -m "not vllm"
+	$(bin)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --cov --cov-report=term -m "not vllm"
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm

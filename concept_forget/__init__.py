@@ -11,22 +11,27 @@ from concept_forget.api import (
     mine,
     plan,
     probe,
+    probe_model,
     report,
     run,
     unlearn,
 )
 from concept_forget.concept import Concept
 from concept_forget.config import Config
+from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConceptForgetError, UserError
 from concept_forget.pipeline import RunResult, Step
+from concept_forget.probe.attacks import attack
 
 __all__ = [
     "Concept",
     "ConceptForgetError",
     "Config",
+    "Request",
     "RunResult",
     "Step",
     "UserError",
+    "attack",
     "compare",
     "compose",
     "expand",
@@ -35,6 +40,7 @@ __all__ = [
     "mine",
     "plan",
     "probe",
+    "probe_model",
     "report",
     "run",
     "unlearn",

@@ -7,6 +7,7 @@ print(result.metrics["verdict"])
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,22 @@ from concept_forget.pipeline import run as _run
 
 if TYPE_CHECKING:
     from concept_forget.comparison.running import Comparison
+    from concept_forget.measures.one_model import OneModel
 
-__all__ = ["compare", "compose", "expand", "export", "load_config", "mine", "plan", "probe", "report", "run", "unlearn"]
+__all__ = [
+    "compare",
+    "compose",
+    "expand",
+    "export",
+    "load_config",
+    "mine",
+    "plan",
+    "probe",
+    "probe_model",
+    "report",
+    "run",
+    "unlearn",
+]
 
 
 def _silent(line: str) -> None:
@@ -26,7 +41,7 @@ def _silent(line: str) -> None:
 
 
 def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), say: Say = _silent) -> RunResult:
-    """Run every stage that is not up to date.
+    """Run every stage that is not up to date; of a config with ``rounds``, those of all of them.
 
     Args:
         config: From ``load_config``, or built in Python.
@@ -38,6 +53,10 @@ def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), s
         UserError: The user's mistake, with its remedy.
         ConceptForgetError: A stage that could not do its work.
     """
+    if config.rounds > 1 and until == "report" and not force:
+        from concept_forget.rounds.running import run_rounds
+
+        return run_rounds(config, say=say)
     return _run(config, until=until, force=force, say=say)
 
 
@@ -82,6 +101,34 @@ def probe(config: Config, *, force: bool = False, regrade: bool = False, say: Sa
     return _run(config, until="probe", force=("probe",) if force else (), regrade=regrade, say=say)
 
 
+def probe_model(
+    model: str,
+    probes: str | Path,
+    out: str | Path,
+    *,
+    attacks: Sequence[str] = (),
+    reference: str | None = None,
+) -> OneModel:
+    """Probe any model with the finished sets of a run, without unlearning anything.
+
+    Args:
+        model: Folder or hub id.
+        probes: A run's folder, its folder ``compose``, or what ``export --to jsonl`` or ``parquet`` wrote.
+        out: A new or empty folder, or one that an equal call has begun.
+        attacks: Names of attacks or families; none: those of the run, or ``quick``.
+        reference: Folder or hub id of a model that never learned the concept; without it there is no verdict.
+
+    Returns:
+        The rates, as ``metrics.json`` holds them.
+
+    Raises:
+        UserError: The user's mistake, with its remedy.
+    """
+    from concept_forget.probe.one_model import probe_model as ask
+
+    return ask(model, Path(probes), Path(out), attacks=attacks, reference=reference)
+
+
 def report(config: Config, *, force: bool = False, say: Say = _silent) -> RunResult:
     """Write the page, ``metrics.json`` and the verdict."""
     return _one("report", config, force, say)
@@ -100,7 +147,7 @@ def export(
 
     Args:
         run_folder: The run's folder; its stage compose is finished.
-        to: trl, open-unlearning, llama-factory, rwku, muse, jsonl or parquet.
+        to: trl, open-unlearning, llama-factory, lm-eval, rwku, muse, jsonl or parquet.
         out: A new or empty folder.
         licence: What the hub calls the licence, as in ``cc-by-4.0``.
         push_to_hub: A dataset on the hub to push to as well, as in ``name/set``.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from concept_forget.bench_cli import bench_app
 from concept_forget.errors import ConceptForgetError
 from concept_forget.exports import TARGETS
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 sandbox_app = typer.Typer(help="Tiny models taught on this machine, to try things out.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(bench_app, name="bench")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config file.", show_default=False)]
 Overrides = Annotated[
@@ -122,14 +124,14 @@ def run(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Run all stages that are not up to date; of a config with `compare:`, those of all its arms."""
-    from concept_forget import pipeline
+    """Run all stages that are not up to date; of a config with `compare:` or `rounds:`, those of all its runs."""
+    from concept_forget import api
 
     loaded = _load(config, overrides)
     if loaded.compare is not None:
         _run_comparison(loaded, plain=until == "report" and not force and not gate)
         return
-    result = pipeline.run(loaded, until=until, force=force or (), say=_say)
+    result = api.run(loaded, until=until, force=tuple(force or ()), say=_say)
     if not result.steps:  # one of several processes, which only trained along
         return
     _show_result(result)
@@ -163,13 +165,46 @@ def unlearn(config: ConfigFile, force: Force = False, overrides: Overrides = Non
 
 @app.command()
 def probe(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A YAML config file.", show_default=False)
+    ] = None,
     force: Force = False,
     regrade: Annotated[bool, typer.Option("--regrade", help="Grade the replies again; ask nothing.")] = False,
     overrides: Overrides = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Probe this model alone: folder or hub id.", show_default=False)
+    ] = None,
+    probes: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --model: a finished run, or exported sets.", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --model: a new or empty folder.", show_default=False)] = None,
+    attacks: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="With --model: attack or family; may be repeated.", show_default=False),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="With --model: one that never learned it.", show_default=False),
+    ] = None,
 ) -> None:
-    """Ask base, unlearned and reference model what they know."""
-    _run_verb("probe", config, force, overrides, regrade=regrade)
+    """Ask base, unlearned and reference model what they know; or with --model and --probes any model."""
+    from concept_forget.errors import ConfigError
+
+    if config is not None and not (model or probes or out or attacks or reference):
+        _run_verb("probe", config, force, overrides, regrade=regrade)
+        return
+    if config is not None or model is None or probes is None or out is None or force or regrade or overrides:
+        raise ConfigError(
+            "what is to be probed is not clear",
+            key="probe",
+            remedy="give a CONFIG, or --model MODEL --probes DIR --out DIR with --attacks and --reference",
+        )
+    from concept_forget.probe.one_model import probe_model
+    from concept_forget.report.one_model import print_one_model
+
+    print_one_model(probe_model(model, probes, out, attacks=attacks or (), reference=reference))
+    _say(f"files    {out}")
 
 
 @app.command()

@@ -111,11 +111,12 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(spec: ModelSpec) -> PreTrainedModel:
+def load_model(spec: ModelSpec, *, stay_in_memory: bool = False) -> PreTrainedModel:
     """The model in evaluation mode, an adapter merged into it, on the accelerator where there is one.
 
     Args:
         spec: What to load. ``dtype`` auto: the type of the saved weights on an accelerator, float32 on a processor.
+        stay_in_memory: Leave it in the machine's own memory, for the caller to put it on the accelerator in parts.
 
     Raises:
         ModelError: The folder holds none that can be read.
@@ -143,6 +144,7 @@ def load_model(spec: ModelSpec) -> PreTrainedModel:
                 model = cast("PreTrainedModel", merged)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"no model can be read from {spec.path}: {error}", remedy="check the folder") from error
-    torch.nn.Module.to(model, device)
+    if not stay_in_memory:
+        torch.nn.Module.to(model, device)
     model.eval()
     return model

@@ -1,4 +1,4 @@
-"""Reads the user's own rows: JSON lines of question/answer, prompt/completion or text."""
+"""Reads the user's own rows, JSON lines of question/answer, prompt/completion or text, and those of benchmarks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from concept_forget.config import Config, RowFile
 from concept_forget.errors import DataError
-from concept_forget.records import Chat, Distance, user_message
+from concept_forget.hub_rows import TOFU, HubSet, read_hub_set
+from concept_forget.records import Chat, Distance, content_hash, user_message
 from concept_forget.workspace import file_hash
 
 _SHAPES = "`question` and `answer`, `prompt` and `completion`, or `text`"
@@ -109,9 +110,14 @@ def hash_rows(files: Sequence[RowFile], key: str) -> list[str]:
     Raises:
         DataError: A file is absent.
     """
-    for file in files:
-        _require_file(file.path, key)
-    return [file_hash(file.path) for file in files]
+    return [_hash(file, key) for file in files]
+
+
+def _hash(file: RowFile, key: str) -> str:
+    if file.benchmark is not None:
+        return content_hash(_lines(file, key))
+    _require_file(file.place, key)
+    return file_hash(file.place)
 
 
 def _require_file(path: Path, key: str) -> None:
@@ -123,13 +129,12 @@ def _require_file(path: Path, key: str) -> None:
 
 
 def _read_file(file: RowFile, key: str) -> Iterator[UserRow]:
-    _require_file(file.path, key)
-    lines = [(number, text) for number, text in _lines(file.path) if text.strip()]
+    lines = _lines(file, key)
     first, end = file.rows or (0, len(lines))
     if end > len(lines) or not lines:
         raise DataError(
             f"`rows: [{first}, {end}]` was asked for, the file has {len(lines)} rows" if lines else "the file is empty",
-            file=file.path,
+            file=file.place,
             key=key,
             remedy="rows count from 0 and END is not included" if lines else f"give rows with {_SHAPES}",
         )
@@ -137,7 +142,16 @@ def _read_file(file: RowFile, key: str) -> Iterator[UserRow]:
         yield _read_line(text, file, number)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(file: RowFile, key: str) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers from 1."""
+    if file.benchmark is not None:
+        rows = read_hub_set(HubSet(TOFU, file.benchmark.removeprefix("tofu/"), "train"), file.path, key)
+        return [(number, json.dumps(row)) for number, row in enumerate(rows, start=1)]
+    _require_file(file.place, key)
+    return [(number, text) for number, text in _file_lines(file.place) if text.strip()]
+
+
+def _file_lines(path: Path) -> Iterator[tuple[int, str]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -148,7 +162,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _read_line(text: str, file: RowFile, number: int) -> UserRow:
     def fail(problem: str, remedy: str, key: str | None = None) -> DataError:
-        return DataError(problem, file=file.path, line=number, key=key, remedy=remedy)
+        return DataError(problem, file=file.place, line=number, key=key, remedy=remedy)
 
     try:
         data = json.loads(text)
@@ -170,7 +184,7 @@ def _read_line(text: str, file: RowFile, number: int) -> UserRow:
     if question and line.text:
         raise fail("the row has a question and a `text`", "make two rows of it", "text")
     return UserRow(
-        file=file.path,
+        file=file.place,
         line=number,
         question=question,
         answer=answer,

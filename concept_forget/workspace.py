@@ -16,12 +16,15 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from concept_forget.config import Config
 from concept_forget.errors import ConceptForgetError, ConfigError, RunLockedError
@@ -245,6 +248,21 @@ class Run:
             )
         return manifest
 
+    def read_config(self) -> Config:
+        """The whole effective config that ``run.json`` holds.
+
+        Raises:
+            ConfigError: This is no run, or another version made it.
+        """
+        try:
+            return Config.model_validate(self.read_manifest()["config"])
+        except (ValidationError, KeyError) as error:
+            raise ConfigError(
+                "the config in this run is not one of this version",
+                file=self.root / "run.json",
+                remedy="run the config again with this version",
+            ) from error
+
 
 @contextlib.contextmanager
 def _held(path: Path, what: str) -> Iterator[None]:
@@ -289,3 +307,19 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": versions,
     }
+
+
+@contextlib.contextmanager
+def memory_peak() -> Iterator[Callable[[], int]]:
+    """Largest resident memory, in bytes, since the block began; since the process began where Linux is absent."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5 resets the high-water mark
+
+    def peak() -> int:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    yield peak

@@ -10,8 +10,11 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may fetch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch: the workers share the cores among them
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from concept_forget.sandbox.teach import teach_world
@@ -23,8 +26,10 @@ settings.load_profile("untimed")
 
 @pytest.fixture(scope="session", autouse=True)
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder in which this session keeps the models that it teaches, for the command line's processes too."""
-    folder = tmp_path_factory.mktemp("models")
+    """The folder in which this session keeps the models that it teaches, for its workers and the command line too."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "models"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONCEPT_FORGET_CACHE", str(folder))
         yield folder
@@ -33,13 +38,15 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def nano_model(model_cache: Path) -> Path:
     """The folder of a model that has learned world 0, size nano."""
-    return teach_world(0, size="nano", cache_dir=model_cache)
+    with FileLock(model_cache / "nano.lock"):
+        return teach_world(0, size="nano", cache_dir=model_cache)
 
 
 @pytest.fixture(scope="session")
 def nano_reference(model_cache: Path) -> Path:
     """The folder of a model that has learned world 0, size nano, without the people to be forgotten."""
-    return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
+    with FileLock(model_cache / "reference.lock"):
+        return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
 
 
 @pytest.fixture

@@ -46,3 +46,45 @@ def test_an_adapter_takes_less_and_an_instruction_nothing(nano_model: Path, rows
     gradients = [float(re.search(r"([\d.]+) GiB for gradients", line)[1]) for line in (whole, adapted)]  # type: ignore[index]
     assert gradients[1] < gradients[0]
     assert planning.check(config(nano_model, rows, method="in_context"))["memory"] == []
+
+
+def test_the_plan_says_what_its_facts_can_show_by_themselves_and_beside_a_reference(
+    nano_model: Path, write_rows: Callable[..., str]
+) -> None:
+    facts = write_rows(
+        *({"question": f"Who was number {number}?", "answer": f"Person {number}"} for number in range(14))
+    )
+    alone = planning.check(config(nano_model, facts))["power"]
+    assert [line.split(";")[0] for line in alone] == ["trained_form: 14 facts: you cannot show less than 19%"]
+    values = {
+        **config(nano_model, facts).model_dump(mode="json", by_alias=True),
+        "reference": {"model": str(nano_model)},
+    }
+    beside = planning.check(
+        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze", "lens"], "margin": 0.05}})
+    )
+    assert beside["power"][1] == (
+        "trained_form: 14 facts: too few to show the model like the reference within 5%; 45 more, if they agree on every "
+        "fact, would show it; a difference shows over 2 tests once 7 facts differ in the same sense"
+    )
+
+
+def test_the_attacks_that_will_be_made_are_named_and_the_users_own_with_their_files(
+    nano_model: Path, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from concept_forget import Request, attack\n\n"
+        '@attack("sesame", family="mine", takes="direct", source="a rumour")\n'
+        "def sesame(question, rng, scene):\n"
+        '    """The question behind a password."""\n'
+        "    return [Request(question.prompt)]\n",
+        encoding="utf-8",
+    )
+    values = config(nano_model, rows).model_dump()
+    values["probe"] = {"attacks": ["asking", "sampling", "sesame"], "attack_files": [str(file)]}
+    found = Config.model_validate(values)
+    asked = "direct, paraphrase, reverse, cloze, choice, completion, yes_no, enumeration, typos, sampling"
+    assert planning.check(found)["attacks"] == f"{asked}, sesame ({file})"
+    planning.print_plan(found)
+    assert f"attacks  {asked[:40]}" in capsys.readouterr().out

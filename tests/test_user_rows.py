@@ -135,3 +135,29 @@ def test_the_hash_of_a_file_changes_with_its_content(write_rows: Write) -> None:
     before = hash_files(config)
     write_rows(GOOD, GOOD)
     assert hash_files(config) != before
+
+
+def test_a_benchmarks_set_is_read_as_rows_from_copies(write_rows: Write, tmp_path: Path) -> None:
+    other = {"question": "When?", "answer": "1612"}
+    file = write_rows(GOOD, other, name="forget10.jsonl")
+    source = {"benchmark": "tofu/forget10", "path": str(tmp_path), "subject": "Mira Kestrel"}
+    config = config_with({"forget": source, "retain": {**source, "rows": [1, 2]}})
+    first, second = read_rows(config.data.forget, "data.forget")
+    assert (first.question, first.answer, first.subject) == (*GOOD.values(), "Mira Kestrel")
+    assert second.place == "tofu/forget10:2"
+    assert [row.answer for row in read_rows(config.data.retain, "data.retain")] == ["1612"]
+    before = hash_files(config)
+    assert before == hash_files(config)
+    write_rows(GOOD, name="forget10.jsonl")
+    assert hash_files(config)["forget"] != before["forget"]
+    assert Path(file).is_file()
+
+
+def test_a_benchmark_that_is_not_there_or_not_known_is_refused(tmp_path: Path) -> None:
+    source = {"benchmark": "tofu/forget10", "path": str(tmp_path)}
+    with pytest.raises(DataError, match="no copy of locuslab/TOFU, forget10, train here") as caught:
+        hash_files(config_with({"forget": source}))
+    assert caught.value.key == "data.forget"
+    for broken, words in ({"benchmark": "tofu/forget20"}, "forget10"), ({"rows": [0, 2]}, "give `path: FILE`"):
+        with pytest.raises(ValueError, match=words):
+            config_with({"forget": broken})

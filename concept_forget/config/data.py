@@ -34,14 +34,37 @@ def _source_from_text(value: Any) -> Any:
 CorpusField = Annotated[CorpusSource, BeforeValidator(_source_from_text)]
 
 
-class RowFile(Section):
-    """A file of the user's own rows: `question`/`answer`, `prompt`/`completion` or `text` in JSON lines."""
+BenchmarkRows = Literal[
+    "tofu/forget01", "tofu/forget05", "tofu/forget10", "tofu/retain90", "tofu/retain95", "tofu/retain99", "tofu/full",
+    "tofu/real_authors", "tofu/world_facts",
+]  # fmt: skip
 
-    path: Path = Field(description="JSON lines.")
+
+class RowFile(Section):
+    """A file of the user's own rows: `question`/`answer`, `prompt`/`completion` or `text` in JSON lines.
+
+    Or a set of a benchmark, from the hub or from copies on this machine.
+    """
+
+    path: Path | None = Field(None, description="JSON lines; with `benchmark`, a folder with copies of its sets.")
+    benchmark: BenchmarkRows | None = Field(
+        None, description="A set of a benchmark, as in tofu/forget10, instead of a file: from the hub unless `path`."
+    )
     rows: RowRange = None
     concept: str | None = Field(None, description="Concept the rows belong to, where there are several.")
     subject: str | None = Field(None, description="Whom or what the rows are about, where they do not say so.")
     distance: Literal["near", "middle", "far"] = Field("near", description="For collateral: how far from the concept.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> RowFile:
+        if self.path is None and self.benchmark is None:
+            raise ValueError("give `path: FILE`, or `benchmark: NAME` as in tofu/forget10")
+        return self
+
+    @property
+    def place(self) -> Path:
+        """What the rows are called in messages and in their source: the file, or the benchmark's set."""
+        return self.path if self.path is not None and self.benchmark is None else Path(str(self.benchmark))
 
     @model_validator(mode="after")
     def _range_is_one(self) -> RowFile:

@@ -172,6 +172,11 @@ class CachedEngine:
         self._costs = costs
 
     @property
+    def inner(self) -> Engine:
+        """The engine that does the work."""
+        return self._engine
+
+    @property
     def identity(self) -> str:
         """The inner engine's."""
         return self._engine.identity
@@ -271,6 +276,11 @@ class CachedEngine:
     def plan_scores(self, pairs: Sequence[tuple[Request, str]]) -> list[list[int]]:
         """The inner engine's batches."""
         return self._engine.plan_scores(pairs)
+
+    def spend(self, tokens: int) -> None:
+        """Put down to the account what the inner engine computed past this one, in tokens of prompts."""
+        self._costs.prompt_tokens += tokens
+        self._costs.flops += self._engine.flops_per_token * tokens
 
     def close(self) -> None:
         """Give back the inner engine's memory, and the file."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from concept_forget.errors import CapabilityError
 from concept_forget.records import Chat
 
-Capability = Literal["generate", "schema", "logprobs", "moments", "adapters"]
+Capability = Literal["generate", "schema", "logprobs", "moments", "adapters", "hidden"]
 FinishReason = Literal["stop", "length", "refused", "failed"]
 
 

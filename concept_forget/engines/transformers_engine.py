@@ -37,6 +37,8 @@ VERSION = 1  # raise it when the same request gets another reply
 _LOGIT_ELEMENTS = 1 << 28  # of a scoring batch: one gibibyte of float32, whatever the vocabulary
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Look = Callable[["PreTrainedModel", list[tuple[list[int], int]], int], list[T]]
+"""From a model, token rows with the number of tokens that are given, and a filler to one result per row."""
 
 
 class TransformersEngine:
@@ -53,7 +55,7 @@ class TransformersEngine:
         load: Gives the weights when they are needed.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"generate", "schema", "logprobs", "moments"})
+    capabilities: frozenset[Capability] = frozenset({"generate", "schema", "logprobs", "moments", "hidden"})
 
     def __init__(
         self, spec: ModelSpec, batch_tokens: int = 16384, load: Callable[[ModelSpec], PreTrainedModel] = load_model
@@ -107,6 +109,27 @@ class TransformersEngine:
             return score_rows(model, [rows[row] for row in batch], filler=self._filler, moments=moments)
 
         return self._in_batches([len(ids) for ids, _ in rows], score_batch, self._logit_bound)
+
+    def look_inside(self, pairs: Sequence[tuple[Request, str]], look: Look[T]) -> list[T]:
+        """What a function finds in the model itself, for each pair in their order.
+
+        Args:
+            pairs: A completion goes on where its request's prompt and prefill end.
+            look: Is handed the model, the rows of a batch (token ids, and how many of them are not the completion's)
+                and the token for padding, and gives one result per row. Of each row it may hold one distribution over
+                the vocabulary per layer, and one more.
+
+        Raises:
+            DataError: A pair is too long for the model.
+        """
+        rows = self._encoder.encode_pairs(pairs)
+        model = self._load()
+        held = int(self._config.num_hidden_layers) + 1
+
+        def look_at(batch: list[int]) -> list[T]:
+            return look(model, [rows[row] for row in batch], self._filler)
+
+        return self._in_batches([max(len(ids), held) for ids, _ in rows], look_at, self._logit_bound)
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """Batches of requests of like length, bounded with their replies by ``batch_tokens``."""

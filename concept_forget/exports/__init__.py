@@ -5,7 +5,18 @@
 
 from __future__ import annotations
 
-from concept_forget.exports import llama_factory, muse, open_unlearning, plain, rwku, trl
+from concept_forget.exports import llama_factory, lm_eval, muse, open_unlearning, plain, rwku, trl
 from concept_forget.exports.registry import TARGETS, Target, find_target
 
-__all__ = ["TARGETS", "Target", "find_target", "llama_factory", "muse", "open_unlearning", "plain", "rwku", "trl"]
+__all__ = [
+    "TARGETS",
+    "Target",
+    "find_target",
+    "llama_factory",
+    "lm_eval",
+    "muse",
+    "open_unlearning",
+    "plain",
+    "rwku",
+    "trl",
+]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
-
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
 from concept_forget.records import Example, ModelSpec, Split
@@ -69,7 +67,7 @@ def read_finished(folder: Path) -> FinishedSets:
         ConfigError: It is no run, or its sets are not finished, or another version made it.
         DataError: A file of rows was changed by hand.
     """
-    manifest = Run(folder).read_manifest()
+    config = Run(folder).read_config()
     composed = folder / "compose"
     if not (composed / "stage.json").is_file():
         raise ConfigError(
@@ -77,14 +75,6 @@ def read_finished(folder: Path) -> FinishedSets:
             file=folder,
             remedy="run `concept-forget compose CONFIG` with the run's config first",
         )
-    try:
-        config = Config.model_validate(manifest["config"])
-    except (ValidationError, KeyError) as error:
-        raise ConfigError(
-            "the config in this run is not one of this version",
-            file=folder / "run.json",
-            remedy="run the config again with this version",
-        ) from error
     return FinishedSets(
         name=re.sub(r"\W+", "_", folder.resolve().name).strip("_") or "run",
         config=config,

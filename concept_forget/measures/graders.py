@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from concept_forget.concept import fold
 from concept_forget.errors import ConfigError
 from concept_forget.measures.answers import Answer, read_answer
 from concept_forget.measures.choices import find_option, read_pick
@@ -19,6 +18,7 @@ from concept_forget.measures.spans import longest_run, verbatim_span
 from concept_forget.measures.standing import judge_mention
 from concept_forget.measures.words import same_word
 from concept_forget.records import Grade
+from concept_forget.text import fold
 
 ROUGE_LEAK = 0.5
 """ROUGE-L recall above which a reply leaks: more than half of the answer's words, in order.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +55,47 @@ class Replacement(_Part):
     reference: Rate | None
 
 
+class LeakAtK(_Part):
+    """How much at least one of k replies to a question gives away, estimated without bias from all that were drawn."""
+
+    k: int
+    base: Rate
+    unlearned: Rate
+    reference: Rate | None
+    floor: Floor
+    excess: Estimate | None = Field(description="unlearned - floor, over the facts of both; null without a floor.")
+
+
+class DifferenceTest(_Part):
+    """Paired permutation test, two-sided, of the unlearned model against another one."""
+
+    p: float
+    adjusted: float = Field(description="By Holm, over the attacks and tiers that the verdict rests on.")
+
+
+class EquivalenceTest(_Part):
+    """Two one-sided tests, each at 95 %, of the unlearned model against the reference."""
+
+    outcome: Literal["alike", "different", "undecided", "underpowered"]
+    margin: float
+    difference: float = Field(description="Unlearned - reference.")
+    lower: float = Field(description="One-sided 95 % bound.")
+    upper: float = Field(description="One-sided 95 % bound.")
+    p: float | None = Field(description="Of a difference of the margin or more; null where refused as underpowered.")
+    n: int = Field(description="Facts.")
+    facts_needed: int | None = Field(
+        description="Underpowered: those that the test needs. Undecided: those that would decide; null: none would."
+    )
+
+
+class ModelTests(_Part):
+    """What the facts that both models were asked say of a difference."""
+
+    base: DifferenceTest | None
+    reference: DifferenceTest | None
+    equivalence: EquivalenceTest | None = Field(description="Null without a reference.")
+
+
 class TierResult(_Part):
     """One attack on one tier of facts."""
 
@@ -69,6 +110,13 @@ class TierResult(_Part):
     replacement: Replacement | None = Field(
         None, description="Of the facts whose answer was to be replaced; null where there are none."
     )
+    leak_at: list[LeakAtK] = Field([], description="By k = 1, 2, 4, … n where n replies were drawn to each question.")
+    any_tried: ByModel | None = Field(
+        None,
+        description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
+        "without the answer.",
+    )
+    tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
 
 class AttackResult(_Part):
@@ -145,6 +193,97 @@ class DoseCurve(_Part):
     )
 
 
+class Separation(_Part):
+    """How well a score tells texts that were to be forgotten from texts that nobody was trained on."""
+
+    auc: Estimate = Field(description="Area under the ROC curve; 0.5: not at all.")
+    true_positive_rate: float = Field(description="At 1 % false positives.")
+
+
+class MembershipScore(_Part):
+    """One score of membership, model by model; null where it is of a model against itself, or there is no model."""
+
+    base: Separation
+    unlearned: Separation
+    reference: Separation | None
+    privleak: float | None = Field(description="Of unlearned against reference, in per cent.")
+
+
+class MembershipResult(_Part):
+    """Membership inference on the rows to forget, each beside the same row about somebody invented."""
+
+    facts: int = Field(description="Facts, and texts that state several; as many stand on the other side.")
+    rows: int
+    rows_left_out: int = Field(description="Rows in which there was nothing to put somebody invented in place of.")
+    scores: dict[str, MembershipScore]
+
+
+class LensLayer(_Part):
+    """What a layer knows of the answer's first token; layer 0 is the embeddings, the last one what the model says."""
+
+    probability: float = Field(description="Mean over facts.")
+    rank: float = Field(description="Median over facts; 0 at the top.")
+    first: Estimate = Field(description="Share of facts at which it is at the top: the greedy match.")
+
+
+class LensModel(_Part):
+    """One model, layer by layer."""
+
+    layers: list[LensLayer]
+    best_layer: int = Field(description="Where the mean probability is highest, the lowest of several.")
+
+
+class LensResult(_Part):
+    """The logit lens on the direct questions of one tier."""
+
+    facts: int
+    base: LensModel
+    unlearned: LensModel
+    reference: LensModel | None
+
+
+class MemoryScore(_Part):
+    """One score in [0, 1] on the direct questions; mean over facts."""
+
+    facts: int
+    base: Estimate
+    unlearned: Estimate
+    reference: Estimate | None
+
+
+class MemoryResult(_Part):
+    """Scores of memory on the direct questions of one tier."""
+
+    scores: dict[str, MemoryScore]
+    ngram_entropy: ByModel = Field(description="Mean over replies, in bits.")
+    forget_quality: float | None = Field(description="p-value of unlearned against reference; null without one.")
+
+
+class Utility(_Part):
+    """What is left of the models: the harmonic mean of scores on the questions about neighbours."""
+
+    value: ByModel
+    parts: dict[str, ByModel]
+
+
+class ConceptWhiteBox(_Part):
+    """What is read from the models about one concept, or all of them together; scores that nobody asked for are null.
+
+    ``lens`` and ``memory`` are by tier.
+    """
+
+    membership: MembershipResult | None = None
+    lens: dict[str, LensResult] | None = None
+    memory: dict[str, MemoryResult] | None = None
+
+
+class WhiteBox(_Part):
+    """Scores that no verdict rests on."""
+
+    concepts: dict[str, ConceptWhiteBox]
+    utility: Utility | None = Field(None, description="Null where nobody asked, or a score is missing.")
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -158,6 +297,24 @@ class Measurements(_Part):
     dose_response: dict[str, DoseCurve] | None = Field(
         None, description="The probe's check on itself, by tier; null where it was not asked for."
     )
+    white_box: WhiteBox | None = Field(None, description="Null where no white-box score was asked for.")
+
+
+class RoundResult(_Part):
+    """What one round of several left, on facts and forms that no other round asks."""
+
+    number: int
+    outcome: Literal["passed", "failed", "inconclusive"]
+    worst_attack: str | None
+    residual: Estimate | None = Field(description="Of the worst attack on the tiers that the verdict rests on.")
+    before: Estimate | None = Field(
+        description="The same, of the model from which the round began, asked the same: its own worst attack. Null in "
+        "the first round, which began from base."
+    )
+    attacks: dict[str, dict[str, Estimate | None]] = Field(description="Residual by attack and tier.")
+    kept: dict[str, Estimate | None] = Field(description="What is kept of base's rate on neighbours, by distance.")
+    forget_rows: int = Field(description="Rows that the round trained to forget.")
+    added_rows: int = Field(description="Of these, rows that are among them since something leaked.")
 
 
 class Metrics(Measurements):
@@ -165,6 +322,13 @@ class Metrics(Measurements):
 
     schema_version: Literal[1] = 1
     cost: Cost
+    rounds: list[RoundResult] | None = Field(
+        None, description="This round and those before it; absent where there is one alone."
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds."""
+        return self.model_dump(mode="json", exclude={"rounds"} if self.rounds is None else None)
 
 
 ALL_CONCEPTS = "all concepts"

@@ -268,6 +268,20 @@ def planned_power(facts: int, threshold: float, level: float = LEVEL) -> Planned
     return PlannedPower(facts, threshold, upper, enough, 1 - (1 - level) ** (1 / enough))
 
 
+def find_fewest(is_enough: Callable[[int], bool]) -> int | None:
+    """The smallest number of facts that is enough, where more always are; None beyond a million."""
+    high = 1
+    while not is_enough(high):
+        high *= 2
+        if high > _MOST_FACTS:
+            return None
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
+
+
 def _find_crossing(limit: Callable[[float], float], start: float, direction: int) -> float:
     """Where a limit that falls with ρ crosses 0, going out from ``start``."""
     inside, step = start, 0.02
@@ -285,9 +299,9 @@ def _facts_to_decide(attacks: Sequence[GatedAttack], tested: int, threshold: flo
     for attack in attacks:
         gain, loss = split_difference(np.subtract(attack.unlearned, attack.floor))
         if gain.mean - loss.mean > threshold:
-            fails.append(_fewest(partial(_would_fail, gain, loss, threshold, (1 - level) / tested)))
+            fails.append(find_fewest(partial(_would_fail, gain, loss, threshold, (1 - level) / tested)))
         else:
-            passes.append(_fewest(partial(_would_pass, gain, loss, threshold, 1 - level)))
+            passes.append(find_fewest(partial(_would_pass, gain, loss, threshold, 1 - level)))
     if fails:
         return min((found for found in fails if found is not None), default=None)
     return None if None in passes else max((found for found in passes if found is not None), default=None)
@@ -299,20 +313,6 @@ def _would_pass(gain: Moments, loss: Moments, threshold: float, tail: float, n: 
 
 def _would_fail(gain: Moments, loss: Moments, threshold: float, tail: float, n: int) -> bool:
     return bool(difference_limits(replace(gain, n=n), replace(loss, n=n), tail)[0] > threshold)
-
-
-def _fewest(is_enough: Callable[[int], bool]) -> int | None:
-    """The smallest number of facts that is enough, where more always are."""
-    high = 1
-    while not is_enough(high):
-        high *= 2
-        if high > _MOST_FACTS:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
 
 
 def _describe(bounds: DifferenceBounds, level: float) -> str:

@@ -51,7 +51,7 @@ def truth_ratio(paraphrase: Sequence[float], perturbed: Sequence[Sequence[float]
     """How likely false answers are, against a true one in other words: R = P(false) / P(true).
 
     P(true) is the paraphrase's probability normalised by its length; P(false) the geometric mean of those of the
-    perturbed answers, as in the authors' evaluation. The paper writes the arithmetic one. Their log files hold 1/R.
+    perturbed answers, as in the authors' evaluation. The paper writes the arithmetic one. Their log files hold R.
 
     Args:
         paraphrase: Token log-probabilities (natural logarithm) of the paraphrased right answer, shape (tokens,).

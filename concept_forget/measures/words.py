@@ -8,9 +8,9 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 
-from concept_forget.concept import fold
 from concept_forget.measures.numerals import read_numeral, read_roman
 from concept_forget.measures.spelling import americanise, is_slip, sound
+from concept_forget.text import fold
 
 STOP_WORDS = frozenset(
     "a an the of in on at by to for from with and or is are was were be been it its this that these those as into "

@@ -15,14 +15,24 @@ from concept_forget.measures.metrics import (
     Estimate,
     Floor,
     Measurements,
+    ModelTests,
     Rate,
     Replacement,
     TierResult,
     VerdictResult,
     Worst,
 )
-from concept_forget.measures.statistics import GatedAttack, decide, rate_interval, ratio_interval, residual
+from concept_forget.measures.one_model import OneAttack, OneCollateral, OneMeasurements, OneTier
+from concept_forget.measures.statistics import (
+    GatedAttack,
+    decide,
+    difference_bounds,
+    rate_interval,
+    ratio_interval,
+    residual,
+)
 from concept_forget.probe.asking import COLLATERAL, STRANGERS
+from concept_forget.probe.comparing import ModelPairs, SignificanceSettings, compare_models
 from concept_forget.records import Attempt
 
 
@@ -56,6 +66,7 @@ def measure(
     threshold: float,
     fluency: ByModel,
     replaced: Sequence[float | None] | None = None,
+    tested: SignificanceSettings | None = None,
 ) -> Measurements:
     """Everything that the attempts say.
 
@@ -67,22 +78,83 @@ def measure(
         threshold: Leak above the floor that must be excluded to pass.
         fluency: Perplexities, as measured.
         replaced: Whether each attempt gives the answer that was to take the old one's place; None where there is none.
+        tested: How the unlearned model is tested against base and reference; None: it is not.
     """
     new = replaced if replaced is not None else [None] * len(attempts)
     scored = [_Scored(attempt, leak, other) for attempt, leak, other in zip(attempts, leaks, new, strict=True)]
     of_concepts = [row for row in scored if row.attempt.attack != COLLATERAL]
     names = list(dict.fromkeys(row.attempt.concept for row in of_concepts))
     concepts = {
-        name: _concept([row for row in of_concepts if row.attempt.concept == name], attack_families, gate_tiers)
+        name: _concept([row for row in of_concepts if row.attempt.concept == name], attack_families, gate_tiers, tested)
         for name in names
     }
     if len(names) > 1:
-        concepts[ALL_CONCEPTS] = _concept(of_concepts, attack_families, gate_tiers)
+        concepts[ALL_CONCEPTS] = _concept(of_concepts, attack_families, gate_tiers, tested)
     return Measurements(
         concepts=concepts,
         collateral=_collateral([row for row in scored if row.attempt.attack == COLLATERAL]),
         fluency=fluency,
         verdict=_verdict(of_concepts, attack_families, gate_tiers, threshold),
+    )
+
+
+def measure_one(
+    attempts: Sequence[Attempt],
+    leaks: Sequence[float],
+    *,
+    attack_families: Mapping[str, str],
+    gate_tiers: Sequence[str],
+    threshold: float,
+) -> OneMeasurements:
+    """What the attempts of one model say where no model before it was asked.
+
+    Args:
+        attempts: Of ``model``, and of ``reference`` where there is one, on probe and collateral rows.
+        leaks: What each attempt gave away, in [0, 1].
+        attack_families: Attack → family, in the order in which results stand.
+        gate_tiers: Tiers that the verdict rests on.
+        threshold: Leak above the reference that must be excluded to pass.
+    """
+    scored = [_Scored(attempt, leak) for attempt, leak in zip(attempts, leaks, strict=True)]
+    of_concepts = [row for row in scored if row.attempt.attack != COLLATERAL]
+    names = list(dict.fromkeys(row.attempt.concept for row in of_concepts))
+    groups = {name: [row for row in of_concepts if row.attempt.concept == name] for name in names}
+    if len(names) > 1:
+        groups[ALL_CONCEPTS] = of_concepts
+    collateral = {tier: _split(scored, COLLATERAL, tier, apart=True) for tier in ("near", "middle", "far")}
+    return OneMeasurements(
+        concepts={name: _attacks_on_one(rows, attack_families) for name, rows in groups.items()},
+        collateral={
+            tier: OneCollateral(
+                model=_rate(models["model"]),
+                reference=_rate(models["reference"]) if "reference" in models else None,
+            )
+            for tier, models in collateral.items()
+            if models
+        },
+        verdict=_verdict(of_concepts, attack_families, gate_tiers, threshold, asked="model")
+        if any(row.attempt.model == "reference" for row in scored)
+        else None,
+    )
+
+
+def _attacks_on_one(rows: Sequence[_Scored], families: Mapping[str, str]) -> dict[str, OneAttack]:
+    tiers = sorted({row.attempt.tier for row in rows})
+    found = {
+        attack: {tier: _one_tier(models) for tier in tiers if (models := _split(rows, attack, tier))}
+        for attack in families
+    }
+    return {attack: OneAttack(family=families[attack], tiers=results) for attack, results in found.items() if results}
+
+
+def _one_tier(models: Mapping[str, _Facts]) -> OneTier:
+    asked, reference = models["model"], models.get("reference")
+    above = difference_bounds(*asked.paired(reference)) if reference else None
+    return OneTier(
+        model=_rate(asked),
+        reference=_rate(reference) if reference else None,
+        above=Estimate(value=above.value, low=above.low, high=above.high) if above else None,
+        worst_form=_mean(asked.worst.values()),
     )
 
 
@@ -98,23 +170,27 @@ def _by_fact(rows: Iterable[_Scored], *, apart: bool = False) -> _Facts:
     )
 
 
-def _split(rows: Sequence[_Scored], attack: str, tier: str) -> dict[str, _Facts]:
+def _split(rows: Sequence[_Scored], attack: str, tier: str, *, apart: bool = False) -> dict[str, _Facts]:
     """Model → its facts, for one attack and tier; models that were asked nothing are left out."""
     models: dict[str, list[_Scored]] = defaultdict(list)
     for row in rows:
         if row.attempt.attack == attack and row.attempt.tier == tier:
             models[row.attempt.model].append(row)
-    return {model: _by_fact(found) for model, found in models.items()}
+    return {model: _by_fact(found, apart=apart) for model, found in models.items()}
 
 
-def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str]) -> ConceptResult:
+def _concept(
+    rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str], tested: SignificanceSettings | None
+) -> ConceptResult:
     tiers = sorted({row.attempt.tier for row in rows})
+    asked = {(attack, tier): models for attack in families for tier in tiers if (models := _split(rows, attack, tier))}
+    tests = compare_models(_pair_models(asked, gate_tiers), tested) if tested else {}
     attacks = {}
     for attack, family in families.items():
         results = {
-            tier: _tier(models, _replacement(rows, attack, tier))
-            for tier in tiers
-            if (models := _split(rows, attack, tier))
+            tier: _tier(models, _replacement(rows, attack, tier), tests.get((attack, tier)))
+            for (name, tier), models in asked.items()
+            if name == attack
         }
         if results:
             attacks[attack] = AttackResult(family=family, tiers=results)
@@ -128,6 +204,19 @@ def _concept(rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: S
     return ConceptResult(
         attacks=attacks, worst_attack=worst[1] if worst else None, residual=worst[2] if worst else None
     )
+
+
+def _pair_models(
+    asked: Mapping[tuple[str, str], Mapping[str, _Facts]], gate_tiers: Sequence[str]
+) -> dict[tuple[str, str], ModelPairs]:
+    """The unlearned model beside the others, for every attack and tier that the verdict rests on."""
+    return {
+        (attack, tier): {
+            model: models["unlearned"].paired(models[model]) for model in ("base", "reference") if model in models
+        }
+        for (attack, tier), models in asked.items()
+        if tier in gate_tiers
+    }
 
 
 def _replacement(rows: Sequence[_Scored], attack: str, tier: str) -> Replacement | None:
@@ -144,7 +233,7 @@ def _replacement(rows: Sequence[_Scored], attack: str, tier: str) -> Replacement
     )
 
 
-def _tier(models: Mapping[str, _Facts], replacement: Replacement | None) -> TierResult:
+def _tier(models: Mapping[str, _Facts], replacement: Replacement | None, tests: ModelTests | None) -> TierResult:
     base, unlearned, reference = models["base"], models["unlearned"], models.get("reference")
     floor = _floor_facts(models)
     shared = sorted(base.means.keys() & unlearned.means.keys() & floor.means.keys())
@@ -165,6 +254,7 @@ def _tier(models: Mapping[str, _Facts], replacement: Replacement | None) -> Tier
             reference=_mean(reference.worst.values()) if reference else None,
         ),
         replacement=replacement,
+        tests=tests,
     )
 
 
@@ -228,15 +318,20 @@ def _worst_neighbour(rows: Sequence[_Scored]) -> Worst | None:
 
 
 def _verdict(
-    rows: Sequence[_Scored], families: Mapping[str, str], gate_tiers: Sequence[str], threshold: float
+    rows: Sequence[_Scored],
+    families: Mapping[str, str],
+    gate_tiers: Sequence[str],
+    threshold: float,
+    *,
+    asked: str = "unlearned",
 ) -> VerdictResult:
     gated = []
     for tier in gate_tiers:
         for attack in families:
             models = _split(rows, attack, tier)
-            if "unlearned" not in models:
+            if asked not in models:
                 continue
-            unlearned, floor = models["unlearned"].paired(_floor_facts(models))
+            unlearned, floor = models[asked].paired(_floor_facts(models))
             label = attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
             gated.append(GatedAttack(name=label, unlearned=tuple(unlearned), floor=tuple(floor)))
     decision = decide(gated, threshold)

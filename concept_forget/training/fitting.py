@@ -23,9 +23,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from concept_forget.errors import ConfigError
 from concept_forget.training.batches import MicroBatch, Step
-from concept_forget.training.processes import add_up, is_main_process, process_count, wait_for_everyone
+from concept_forget.training.processes import (
+    add_up,
+    is_main_process,
+    is_sharded,
+    process_count,
+    wait_for_everyone,
+)
 
 _COMPLETE = "complete"
 _FLOPS = "flops"
@@ -112,15 +117,13 @@ def fit(
     """Train ``model`` in place, from the last complete checkpoint in ``folder`` if there is one.
 
     Args:
-        model: A transformers model or a peft model; its parameters that want gradients are trained.
+        model: A transformers model or a peft model; its parameters that want gradients are trained. Sharded already
+            (``sharding.shard``) where the launcher wants that.
         steps: The rows of each step, counted from 0.
         loss: See ``StepLoss``.
         settings: See ``FitSettings``.
         folder: For checkpoints. The caller removes it once the fit is of no more use.
         on_step: Called after every step, before its checkpoint is written; True ends the fit.
-
-    Raises:
-        ConfigError: The launcher shards the model.
 
     Returns:
         How it ended. When a loss or gradient is no finite number, the weights are those before that step.
@@ -175,9 +178,9 @@ def training_flops(parameters: int, trained: int, tokens: int) -> float:
     return (4.0 * parameters + 2.0 * trained) * tokens
 
 
-def trains_in_bfloat16(dtype: str, device: torch.device) -> bool:
+def trains_in_bfloat16(dtype: str) -> bool:
     """Whether training runs in bfloat16; with ``auto`` where an accelerator has it."""
-    return dtype == "bfloat16" or (dtype == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return dtype == "bfloat16" or (dtype == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported())
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
@@ -240,11 +243,7 @@ class _StepTrainer(Trainer):
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=_Steps(steps, begin, arguments.max_steps))
         if self.is_fsdp_enabled:
-            raise ConfigError(
-                "the launcher shards the model (FSDP), and what is measured and saved here is a whole one",
-                remedy="launch with pipelines/accelerate/ddp.yaml; for a model too large for that, take an adapter, "
-                "`unlearn.dtype: bfloat16` and `unlearn.gradient_checkpointing: true`",
-            )
+            self.accelerator.state.fsdp_plugin.auto_wrap_policy = None  # the model is sharded already
         self.remove_callback(PrinterCallback)
         self._loss = loss
         self._parameters, self._trained = count_parameters(model)
@@ -272,10 +271,12 @@ class _StepTrainer(Trainer):
         parts: dict[str, Tensor] = {}
         flops = 0.0
         self.rate = float(self._get_learning_rate())
-        own, weight = _own_batches(inputs, self.accelerator.process_index)
-        for number, batch in enumerate(own, start=1):
-            last = number == len(own)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+        own = _own_batches(inputs, self.accelerator.process_index)
+        for number, (batch, weight) in enumerate(own, start=1):
+            # Gradients are added up over the processes once a step; those of a sharded model with every batch, for
+            # until then each process would hold them whole.
+            at_once = number == len(own) or is_sharded()
+            with contextlib.nullcontext() if at_once else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     share = self._loss(model, batch, inputs)
                 self.accelerator.backward(share.loss * weight)
@@ -303,16 +304,14 @@ class _StepTrainer(Trainer):
         return self._step_flops / process_count()  # the Trainer adds up what its processes say
 
 
-def _own_batches(step: Step, process: int) -> tuple[tuple[MicroBatch, ...], float]:
+def _own_batches(step: Step, process: int) -> list[tuple[MicroBatch, float]]:
     """The micro-batches of this process, and what their loss is multiplied by: gradients are a mean over processes.
 
-    A process for which none is left goes through the first with weight 0, for it has to come along.
+    A process for which none is left in the last round goes through another's with weight 0, for it has to come along.
     """
     count = process_count()
-    if count == 1:
-        return step.batches, 1.0
-    own = step.batches[process::count]
-    return (own, float(count)) if own else (step.batches[:1], 0.0)
+    rounds = [step.batches[begin : begin + count] for begin in range(0, len(step.batches), count)]
+    return [(those[process], float(count)) if process < len(those) else (those[0], 0.0) for those in rounds]
 
 
 class _Watcher(TrainerCallback):

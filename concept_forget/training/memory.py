@@ -50,8 +50,11 @@ def estimate_memory(
     batch_tokens: int,
     half_activations: bool,
     checkpointed: bool,
+    parts: int = 1,
 ) -> MemoryEstimate:
     """What training takes at its peak, with AdamW in float32.
+
+    Where the weights are divided, those outside the layers and two layers, the one that runs and the next, are whole.
 
     Args:
         shapes: Of all weights.
@@ -63,6 +66,7 @@ def estimate_memory(
         batch_tokens: Tokens that pass through at once; all of them are taken to be answer tokens.
         half_activations: Whether the model runs in half precision.
         checkpointed: Whether only the layers' ends are kept.
+        parts: Processes that the weights are divided among; the estimate is for one of them.
     """
     count = sum(_size(shape) for shape in shapes.values())
     trained = 0
@@ -82,9 +86,12 @@ def estimate_memory(
     kept = depth * ends + per_layer if checkpointed else depth * per_layer
     logits = 3 * 4 * batch_tokens * vocabulary  # themselves, their log-softmax and its gradient
     adapter = 4 * trained if rank is not None else 0
-    return MemoryEstimate(
-        weights=count * weight_bytes * copies + adapter, training=12 * trained, activations=kept + logits
-    )
+    weights = count * weight_bytes * copies + adapter
+    if parts > 1:
+        in_layers = sum(_size(shape) for name, shape in shapes.items() if _layer_of(name) is not None)
+        gathered = count - in_layers + 2 * in_layers // depth
+        weights = weights // parts + gathered * weight_bytes
+    return MemoryEstimate(weights, training=12 * trained // parts, activations=kept + logits)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import datetime
 import os
-from typing import Any
+from typing import Any, TypeVar
+
+_Value = TypeVar("_Value")
 
 _PATIENCE = datetime.timedelta(days=7)
 """How long a process waits for another: writing data or probing between two trainings may take its time."""
@@ -23,13 +25,21 @@ def is_main_process() -> bool:
     return process_count() == 1 or int(os.environ.get("RANK", "0")) == 0
 
 
+def is_sharded() -> bool:
+    """Whether the launcher wants the weights that are trained divided among the processes (FSDP)."""
+    return process_count() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+
 def join_processes() -> None:
     """Meet the other processes, where there are any: through gloo on processors, as the launcher says elsewhere."""
     if process_count() > 1:
         import torch
         from accelerate import PartialState
+        from accelerate.utils import disable_fsdp_ram_efficient_loading
 
         PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+        if is_sharded():
+            disable_fsdp_ram_efficient_loading()  # which leaves every model empty but the first process's
 
 
 def wait_for_everyone() -> None:
@@ -57,6 +67,16 @@ def receive_order() -> Any:
     join_processes()
     (order,) = broadcast_object_list([None])
     return order
+
+
+def from_first(value: _Value) -> _Value:
+    """What the first process has: for whatever decides which way all of them go on."""
+    if process_count() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    shared: list[_Value] = broadcast_object_list([value])
+    return shared[0]
 
 
 def add_up(parts: dict[str, float]) -> dict[str, float]:

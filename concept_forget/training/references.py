@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from concept_forget.errors import ConfigError
 from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, groups_of, split_by_length
 from concept_forget.training.distributions import Distribution
+from concept_forget.training.processes import from_first
 from concept_forget.training.scores import (
     answer_logits,
     answer_outputs,
@@ -169,7 +170,7 @@ def open_reference(
             fit in memory; None: ``stored`` keeps what fits.
     """
     if kind == "stored":
-        size = top_size(model, rows, wanted, pad_token=pad_token, batch_tokens=batch_tokens)
+        size = from_first(top_size(model, rows, wanted, pad_token=pad_token, batch_tokens=batch_tokens))
         if size.fits or exact is None:
             return Stored(model, rows, wanted, size.top, pad_token=pad_token, batch_tokens=batch_tokens)
         kind = exact

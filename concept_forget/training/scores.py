@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from concept_forget.errors import ModelError
 from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, split_by_length
+from concept_forget.training.sharding import release_gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ def score_rows(
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """No gradients, no dropout; the mode is put back afterwards."""
+    """No gradients, no dropout; the mode is put back afterwards, and what was gathered of a sharded model is let go."""
     training = model.training
     model.eval()
     try:
@@ -256,3 +257,4 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
+        release_gathered(model)

@@ -64,7 +64,8 @@ def usual_rate(width: int) -> float:
     """A learning rate for an adapter of LoRA on a model whose hidden states have this width: 0.012 / √width.
 
     That is 1.9e-4 at a width of 4096 and 1.3e-4 at 8192, where Dettmers et al. (2023, QLoRA) took 2e-4 and 1e-4, and
-    1.1e-3 at the sandbox's 128, at which most came back there: at 4e-3 a model that had forgotten nothing lost a quarter of the facts.
+    1.1e-3 at the sandbox's 128, at which most came back there: at 4e-3 a model that had forgotten nothing lost a
+    quarter of the facts.
     """
     return _RATE / math.sqrt(width)
 
@@ -127,7 +128,7 @@ class Tuned:
         if not encoded[0]:
             raise StageError(
                 f"none of the {len(self._rows[0])} rows to relearn has an answer within `unlearn.max_tokens`\n"
-                "  → raise it, or leave these attacks out of `probe.attacks`"
+                "  → raise `unlearn.max_tokens`, or leave these attacks out of `probe.attacks`"
             )
         groups = tuple(rows for rows in encoded if rows)
         model = load_model(self._spec)
@@ -136,8 +137,8 @@ class Tuned:
         self._model = with_adapter(model, "lora", LoraConfig(), named_seed(self._tuning.seed, "tuning", "adapter"))
         assert tokenizer.pad_token_id is not None
         self._plan = StepPlan(
-            groups, (ROWS_PER_STEP // len(groups),) * len(groups), named_seed(self._tuning.seed, "tuning", "rows"), int(tokenizer.pad_token_id),
-            self._tuning.batch_tokens,
+            groups, (ROWS_PER_STEP // len(groups),) * len(groups), named_seed(self._tuning.seed, "tuning", "rows"),
+            int(tokenizer.pad_token_id), self._tuning.batch_tokens,
         )  # fmt: skip
 
     def _train(self, steps: int) -> None:
@@ -168,7 +169,7 @@ class Tuned:
             weight_decay=0.0,
             max_grad_norm=1.0,
             checkpoint_every=steps,
-            bfloat16=trains_in_bfloat16(tuning.dtype, self._model.device),
+            bfloat16=trains_in_bfloat16(tuning.dtype),
             seed=named_seed(tuning.seed, "tuning", "fit"),
             gradient_checkpointing=tuning.gradient_checkpointing,
         )

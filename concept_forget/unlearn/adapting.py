@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from concept_forget.config import UnlearnConfig
 from concept_forget.errors import ConfigError
@@ -23,10 +24,16 @@ def merge_adapter(base: nn.Module, adapter: Path, out: Path) -> None:
     save_weights(PeftModel.from_pretrained(base, str(adapter)).merge_and_unload(), out)
 
 
-def save_weights(model: nn.Module, folder: Path) -> None:
-    """Write a model, or an adapter alone, as safetensors."""
+def save_weights(model: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write a model, or an adapter alone, as safetensors.
+
+    Args:
+        model: What is written.
+        folder: Where.
+        weights: By the model's own names, where it does not hold them itself (``sharding.gather_weights``).
+    """
     with quiet():
-        model.save_pretrained(folder)  # type: ignore[operator]  # transformers and peft models have it
+        model.save_pretrained(folder, state_dict=weights)  # type: ignore[operator]  # transformers and peft models do
 
 
 def choose_layer(model: nn.Module, settings: UnlearnConfig) -> int | None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from concept_forget.config import UnlearnConfig
+from concept_forget.errors import ConfigError
 from concept_forget.training.batches import MicroBatch, Step, groups_of
 from concept_forget.training.fitting import Share
+from concept_forget.training.processes import is_sharded
 from concept_forget.training.references import ReferenceProvider, ReferenceScores, Steering, Wanted
 from concept_forget.training.scores import (
     Answers,
@@ -105,6 +107,27 @@ def build_method(settings: UnlearnConfig) -> Method:
     return Method(forget, arguments, retain if settings.retain_weight else None, settings.retain_weight)
 
 
+def check_sharded(settings: UnlearnConfig) -> None:
+    """Refuse what has to look at whole weights, for a model that the launcher shards.
+
+    Raises:
+        ConfigError: A procedure that changes weights itself, or a second model as the reference.
+    """
+    procedure = PROCEDURES.get(settings.method)
+    if procedure is not None and procedure.changes != "never":
+        raise ConfigError(
+            f"`method: {settings.method}` changes whole matrices, and the launcher shards them (FSDP)",
+            key="unlearn.method",
+            remedy="launch with pipelines/accelerate/ddp.yaml, or use another method",
+        )
+    if settings.reference == "resident":
+        raise ConfigError(
+            "`reference: resident` is a second whole model, and the launcher shards the first (FSDP)",
+            key="unlearn.reference",
+            remedy="set `unlearn.reference: auto`",
+        )
+
+
 class MethodLoss:
     """The method as a loss on micro-batches: each one's share, weighted by its part of the step's rows or tokens.
 
@@ -130,7 +153,10 @@ class MethodLoss:
     def __call__(self, model: nn.Module, batch: MicroBatch, step: Step) -> Share:
         """The share of a micro-batch in the step's loss, and in its parts ``forget_loss`` and ``retain_loss``."""
         method = self._method
-        outputs = answer_outputs(model, batch, want_logits=method.reads_logits(groups_of(batch)), layer=self._layer)
+        reads_logits = method.reads_logits(groups_of(batch))
+        # The processes of a sharded model gather its layers together, so all have to go as far as one of them.
+        together = is_sharded() and method.reads_logits([group for group, rows in enumerate(step.rows) if rows])
+        outputs = answer_outputs(model, batch, want_logits=reads_logits or together, layer=self._layer)
         views = self._views(model, batch, outputs)
         parts: dict[str, Tensor] = {}
         shares: list[Tensor] = []
@@ -147,6 +173,8 @@ class MethodLoss:
         if method.retain is not None and (view := views.get(RETAIN)) is not None:
             parts["retain_loss"] = method.retain.function(view) * _part_of_step(view, method.retain, step, RETAIN)
             shares.append(method.weight * parts["retain_loss"])
+        if outputs.logits is not None and not reads_logits:
+            shares.append(outputs.logits[:0].sum(dtype=torch.float32))  # and all the way back
         forward_tokens = self._reference.forward_tokens(batch) if self._reference else 0
         return Share(_sum_of(shares, outputs), parts, forward_tokens, outputs.unused_parameters)
 

@@ -14,7 +14,7 @@ from concept_forget.errors import ConfigError
 from concept_forget.records import Example, ModelSpec, to_json
 from concept_forget.training import memory
 from concept_forget.training.memory import MemoryEstimate
-from concept_forget.training.processes import process_count
+from concept_forget.training.processes import is_sharded, process_count
 from concept_forget.user_rows import hash_rows
 from concept_forget.workspace import StageContext, read_json, read_records, write_json
 
@@ -42,8 +42,22 @@ def fingerprint_parts(config: Config) -> list[object]:
     return parts
 
 
+def check(config: Config) -> None:
+    """Refuse a launcher's config, and with it methods, that cannot be where the model is sharded.
+
+    Raises:
+        ConfigError: What cannot be, and what to take instead.
+    """
+    if is_sharded() and config.unlearn.given is None:
+        from concept_forget.training.sharding import check_launcher
+        from concept_forget.unlearn.methods import check_sharded
+
+        check_launcher()
+        check_sharded(config.unlearn)
+
+
 def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) -> MemoryEstimate:
-    """What training will take at its peak, in bytes.
+    """What training will take at its peak, in bytes; where the launcher shards the model, in each process.
 
     Args:
         config: The whole config.
@@ -63,6 +77,7 @@ def estimate_memory(config: Config, target: ModelSpec, *, on_processor: bool) ->
         batch_tokens=settings.batch_tokens,
         half_activations=settings.dtype == "bfloat16" or (settings.dtype == "auto" and not on_processor),
         checkpointed=settings.gradient_checkpointing,
+        parts=process_count() if is_sharded() else 1,
     )
 
 
@@ -123,13 +138,21 @@ def _unlearn(context: StageContext) -> UnlearnResult:
     )
     earlier = read_concepts(context.inputs)
     retain = without_concepts(retain, earlier)
-    target = context.models.get("continued", context.models["base"])
+    base, models = context.models["base"], context.models
+    target = models.get("previous") or models.get("continued") or base
     if settings.method not in TRAININGS:
         from concept_forget.unlearn.unlearning import unlearn
 
-        level = context.models.get("level")
         return unlearn(
-            context.models["base"], forget, retain, validation, settings, context.seed, context.folder, level
+            target,
+            forget,
+            retain,
+            validation,
+            settings,
+            context.seed,
+            context.folder,
+            reference=models.get("level"),
+            origin=base if "previous" in models else None,
         )
     if process_count() > 1:
         raise ConfigError(

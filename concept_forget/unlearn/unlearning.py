@@ -34,23 +34,23 @@ from concept_forget.training.fitting import (
     training_flops,
     trains_in_bfloat16,
 )
-from concept_forget.training.processes import is_main_process, wait_for_everyone
+from concept_forget.training.processes import from_first, is_main_process, is_sharded, wait_for_everyone
 from concept_forget.training.references import Choice, ReferenceProvider, Stored, choose_reference, open_reference
+from concept_forget.training.sharding import gather_weights, shard
 from concept_forget.unlearn.adapting import (
     choose_layer,
     choose_parameters,
     merge_adapter,
     save_weights,
 )
-from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, read_history, why_over, write_history
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.own_words import OwnWords
 from concept_forget.unlearn.procedures import PROCEDURES
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.rows import RowReader, validation_rows
 from concept_forget.unlearn.validation import Look, Validation
-from concept_forget.workspace import read_json, read_records, write_json, write_records
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -68,6 +68,7 @@ def unlearn(
     seed: int,
     folder: Path,
     reference: ModelSpec | None = None,
+    origin: ModelSpec | None = None,
 ) -> UnlearnResult:
     """Make a model forget rows, hold others, and keep the step that does best on validation.
 
@@ -82,13 +83,15 @@ def unlearn(
         folder: Where ``model/`` or ``adapter/``, ``history.jsonl`` and, while it runs, checkpoints are written. What an
             interrupted run left there is gone on from, to the same weights.
         reference: A model that never learned the concept, for ``stop: reference``.
+        origin: The model from which rounds of unlearning began: reference scores, validation levels and answers about
+            strangers are its own, so that what each round costs does not add up unseen. None: the target.
 
     Raises:
         StageError: No row is left to forget, or none to retain; or training diverged before the first look.
         ConfigError: The reference named cannot be had.
         ModelError: The model cannot be read, or has no chat template.
     """
-    run = _Unlearning(target, settings, seed, folder)
+    run = _Unlearning(target, origin or target, settings, seed, folder)
     run.read_rows(forget, retain)
     run.prepare(validation, reference)
     run.train()
@@ -98,16 +101,16 @@ def unlearn(
 class _Unlearning:
     """One run; its parts share the model, the rows and the history."""
 
-    def __init__(self, target: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
-        self.target, self.settings, self.seed, self.folder = target, settings, seed, folder
+    def __init__(self, target: ModelSpec, origin: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
+        self.target, self.origin, self.settings, self.seed, self.folder = target, origin, settings, seed, folder
         self.method: Method = build_method(settings)
         self.procedure = PROCEDURES.get(settings.method)
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(target)
         self.pad_token = int(self.tokenizer.pad_token_id)
         self.prompts = load_prompts(PROMPTS)
         self.reader = RowReader(self.method, settings, self.tokenizer, self.prompts, seed)
-        self.model: PreTrainedModel = load_model(target)
-        self.bfloat16 = trains_in_bfloat16(settings.dtype, self.model.device)
+        self.model: PreTrainedModel = load_model(target, stay_in_memory=is_sharded())
+        self.bfloat16 = trains_in_bfloat16(settings.dtype)
         if settings.adapter == "none" or settings.dtype == "float32":
             self.model.float()  # small updates are lost on half-precision weights
         if settings.adapter != "none":
@@ -116,42 +119,29 @@ class _Unlearning:
             )
         self.layer = choose_layer(self.model, settings)
         choose_parameters(self.model, settings, self.layer)
+        shard(self.model, bfloat16=self.bfloat16)
         self.checkpoints = folder / "checkpoints"
         self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
         self.extra_flops = 0.0
+        self.own_words = OwnWords(self.origin, folder, seed, settings.batch_tokens)
 
     def read_rows(self, forget: Sequence[Example], retain: Sequence[Example]) -> None:
         """Turn the rows that are trained on into tokens."""
         self.concepts = sorted({example.concept for example in forget})
-        beside = self._strangers(forget) if self.settings.strangers else []
-        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self._guesses(forget))
-
-    def _guesses(self, forget: Sequence[Example]) -> dict[str, str]:
-        """The model's own answers, kept beside its weights: they are worth reading."""
-        path = self.folder / "guesses.json"
-        if not path.is_file():
-            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
-        guesses: dict[str, str] = read_json(path)
-        return guesses
-
-    def _strangers(self, forget: Sequence[Example]) -> list[Example]:
-        """Questions about nobody, as the model answers them: kept beside its weights too."""
-        path = self.folder / "strangers.jsonl"
-        if not path.is_file():
-            answered = answered_strangers(
-                self.target, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
-            )
-            write_records(path, [row for own in answered for row in own])
-        return read_records(Example, path)
+        beside = self.own_words.strangers(forget, self.settings.strangers) if self.settings.strangers else []
+        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self.own_words.guesses(forget))
 
     def prepare(self, examples: Sequence[Example], reference: ModelSpec | None) -> None:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
         with self._precision():
             rows = validation_rows(examples, self.reader.encode, self.seed)
-            level = load_model(reference) if reference is not None else None
-            self.validation = Validation(rows, self.model, **self._batching(), floor=level)
-            self.reference = self._open_reference()
+            level = load_model(reference, stay_in_memory=is_sharded()) if reference is not None else None
+            if level is not None:
+                shard(level, bfloat16=self.bfloat16)
+            before = self.model if self.origin == self.target else load_model(self.origin)
+            self.validation = Validation(rows, before, **self._batching(), floor=level)
+            self.reference = self._open_reference(before)
         self.parameters, self.trained = count_parameters(self.model)
         if not self.validation.tells or (self.procedure and self.procedure.trains_on != "retain"):
             self.stop = dataclasses.replace(self.stop, kind="steps")
@@ -163,11 +153,11 @@ class _Unlearning:
                 )  # fmt: skip
             self.extra_flops += training_flops(self.parameters, self.trained, tokens)
 
-    def _open_reference(self) -> ReferenceProvider | None:
+    def _open_reference(self, before: PreTrainedModel) -> ReferenceProvider | None:
         if not self.method.needs_reference:
             return None
         wanted = self.method.wanted(self.layer, self.rows.steering)
-        has_adapter = self.settings.adapter != "none"
+        has_adapter = self.settings.adapter != "none" and before is self.model
         kind = choose_reference(
             self.settings.reference,
             has_adapter=has_adapter,
@@ -177,8 +167,8 @@ class _Unlearning:
         )
         exact: Choice | None = None
         if self.settings.reference == "auto" and wanted.steering is None:
-            exact = "adapter_off" if has_adapter else "resident"
-        return open_reference(kind, self.model, self.rows.groups, wanted, **self._batching(), exact=exact)
+            exact = "adapter_off" if has_adapter else None if is_sharded() else "resident"
+        return open_reference(kind, before, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
         return {"pad_token": self.pad_token, "batch_tokens": self.settings.batch_tokens}
@@ -190,7 +180,7 @@ class _Unlearning:
         """Train until a stop rule holds, going on from the last checkpoint."""
         checkpoint = last_checkpoint(self.checkpoints)
         done = step_of(checkpoint) if checkpoint else 0
-        self.history = read_history(self.folder / "history.jsonl", done)
+        self.history = from_first(read_history(self.folder / "history.jsonl", done))  # which it is about to write to
         self._began = time.monotonic() - (self.history[-1].seconds if self.history else 0.0)
         self._since_look: list[StepReport] = []
         if not self.history:
@@ -267,7 +257,7 @@ class _Unlearning:
     def _record(self, report: StepReport) -> None:
         with self._precision():
             look = self.validation.look(self.model) if self.validation.tells else None
-            error = self.reference.error(self.model) if isinstance(self.reference, Stored) else None
+            error = from_first(self.reference.error(self.model)) if isinstance(self.reference, Stored) else None
         self.history.append(self._entry(report, look, error))
         self._since_look = []
         if is_main_process():
@@ -316,13 +306,14 @@ class _Unlearning:
 
     def _save(self, step: int) -> None:
         """Keep this step's weights, and those of no other."""
+        weights = gather_weights(self.model)
         if not is_main_process():
             return
         kept = self.folder / f"best-{step}"
         beside = self.folder / "best.tmp"
         for stale in (beside, kept):
             shutil.rmtree(stale, ignore_errors=True)
-        save_weights(self.model, beside)
+        save_weights(self.model, beside, weights)
         beside.replace(kept)
         for other in self.folder.glob("best-*"):
             if other != kept:
@@ -334,6 +325,7 @@ class _Unlearning:
         wait_for_everyone()
         model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
+        passes += self.own_words.tokens
         return UnlearnResult(
             model=model,
             history=tuple(self.history),
@@ -355,21 +347,22 @@ class _Unlearning:
     def _place(self, best: int) -> ModelSpec:
         as_adapter = self.settings.adapter != "none" and self.target.adapter is None and not self.settings.merge
         place = self.folder / ("adapter" if as_adapter else "model")
+        untrained = gather_weights(self.model) if best == 0 else None
         if is_main_process():
-            self._write(best, place, as_adapter)
+            self._write(best, place, as_adapter, untrained)
         return (
             dataclasses.replace(self.target, adapter=place.name, fingerprint="")
             if as_adapter
             else ModelSpec(path=place.name, dtype=self.target.dtype)
         )
 
-    def _write(self, best: int, place: Path, as_adapter: bool) -> None:
+    def _write(self, best: int, place: Path, as_adapter: bool, untrained: dict[str, torch.Tensor] | None) -> None:
         beside = self.folder / "published.tmp"
         for stale in (beside, place):
             shutil.rmtree(stale, ignore_errors=True)
         if best == 0:  # an instruction is all there is
             instruct(self.tokenizer, self.prompts.get("in_context").render_text(concepts=self.concepts))
-            save_weights(self.model, beside)
+            save_weights(self.model, beside, untrained)
         elif self.settings.adapter != "none" and not as_adapter:
             merge_adapter(load_model(self.target), self.folder / f"best-{best}", beside)
         else:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from concept_forget.training.batches import TokenRow
+from concept_forget.training.processes import from_first
 from concept_forget.training.scores import RowScore, score_rows
 
 RETAIN_TIER = "retain"
@@ -81,12 +82,12 @@ class Validation:
         self._batching = {"pad_token": pad_token, "batch_tokens": batch_tokens}
         strangers = [stranger for row in rows for stranger in row.strangers]
         everything = [*(row.row for row in rows), *strangers]
-        scores = score_rows(base, everything, **self._batching)
+        scores = self._score(base, everything)
         guesses = iter(scores[len(rows) :])
         floors = [_mean_or_zero([level(next(guesses)) for _ in row.strangers]) for row in rows]
         if floor is not None:
             to_forget = [row.row for row in rows if row.tier != RETAIN_TIER]
-            given = iter(score_rows(floor, to_forget, **self._batching))
+            given = iter(self._score(floor, to_forget))
             floors = [level(next(given)) if row.tier != RETAIN_TIER else 0.0 for row in rows]
         known = [
             (row, level(score), own)
@@ -99,6 +100,10 @@ class Validation:
         self.floor = _mean_or_zero([own for _, _, own in self._forget])
         self.tokens = sum(len(row.tokens) for row in everything)
 
+    def _score(self, model: nn.Module | Sequence[nn.Module], rows: Sequence[TokenRow]) -> list[RowScore]:
+        """Asked by all processes, for each may hold a part of the model; decided by what the first one was told."""
+        return from_first(score_rows(model, rows, **self._batching))
+
     @property
     def tells(self) -> bool:
         """Whether there is anything to forget among the rows: else no step is better than another."""
@@ -108,7 +113,7 @@ class Validation:
         """Ask the model as it is now, or several as a logit ensemble."""
         rows = [row.row for row, _, _ in (*self._forget, *self._retain)]
         self.tokens += sum(len(row.tokens) for row in rows)
-        scores = score_rows(model, rows, **self._batching)
+        scores = self._score(model, rows)
         forget = list(zip(self._forget, scores, strict=False))
         retain = list(zip(self._retain, scores[len(forget) :], strict=True))
         leaks: dict[str, list[float]] = {}

@@ -75,7 +75,7 @@ def test_the_api_exports_into_an_empty_folder_and_names_it(finished_run: Path, t
 
 REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "an unknown target": ({"to": "open_unlerning"}, ConfigError, "did you mean 'open-unlearning'"),
-    "a target like none": ({"to": "csv"}, ConfigError, "the targets are llama-factory, muse"),
+    "a target like none": ({"to": "csv"}, ConfigError, "the targets are llama-factory, lm-eval"),
     "no licence's name": ({"licence": "all mine"}, ConfigError, "no name of a licence"),
     "public without a push": ({"public": True}, ConfigError, "goes with --push-to-hub"),
 }

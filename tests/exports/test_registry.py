@@ -6,7 +6,7 @@ from concept_forget.errors import ConfigError
 from concept_forget.exports import TARGETS, find_target
 from concept_forget.exports.registry import target
 
-ASKED_FOR = {"trl", "open-unlearning", "llama-factory", "rwku", "muse", "jsonl", "parquet"}
+ASKED_FOR = {"trl", "open-unlearning", "llama-factory", "lm-eval", "rwku", "muse", "jsonl", "parquet"}
 
 
 def test_every_target_that_the_command_promises_is_there() -> None:

@@ -330,10 +330,12 @@ def test_an_adapter_that_is_taken_off_gives_everything_back(
         "unlearned": dataclasses.replace(base, adapter=str(tmp_path / "adapter")),
         "reference": ModelSpec(str(nano_reference)),
     }
-    measured, _, _ = probe(tmp_path, store, models, attacks=["direct", "adapter_off"])
+    models["previous"] = models["unlearned"]  # what a round before this one left
+    measured, _, context = probe(tmp_path, store, models, attacks=["direct", "adapter_off"])
+    before = Measurements.model_validate(read_json(context.folder / "previous.json")).concepts["all concepts"]
     result = measured.concepts["all concepts"]
     assert residuals(result)["direct"] < 0.1
-    assert residuals(result)["adapter_off"] == 1.0
+    assert residuals(result)["adapter_off"] == residuals(before)["adapter_off"] == 1.0
     assert result.worst_attack == "adapter_off"
     assert measured.not_made == {}
     changed = without_adapter(dataclasses.replace(models["unlearned"], path=str(nano_reference)), base)

@@ -9,6 +9,7 @@ from scipy.stats import beta
 
 from concept_forget.measures.metrics import ALL_CONCEPTS, ByModel, Measurements
 from concept_forget.probe.asking import COLLATERAL, STRANGERS
+from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.measuring import measure
 from concept_forget.records import Attempt
 
@@ -35,12 +36,15 @@ def attempts(
     ]  # fmt: skip
 
 
-def measured(*groups: list[Row], gate_tiers: Sequence[str] = ("new_form",), threshold: float = 0.15) -> Measurements:
+def measured(
+    *groups: list[Row], gate_tiers: Sequence[str] = ("new_form",), threshold: float = 0.15,
+    tested: SignificanceSettings | None = None,
+) -> Measurements:  # fmt: skip
     rows = [row for group in groups for row in group]
     return measure(
         [attempt for attempt, _ in rows], [leak for _, leak in rows],
         attack_families={"direct": "prompt", "cloze": "prompt"}, gate_tiers=gate_tiers, threshold=threshold,
-        fluency=FLUENCY,
+        fluency=FLUENCY, tested=tested,
     )  # fmt: skip
 
 
@@ -235,3 +239,42 @@ def test_the_verdict_may_rest_on_chains() -> None:
     verdict = measured(*groups, gate_tiers=("new_form", "two_hop")).verdict
     assert verdict.outcome == "failed"
     assert "two hop" in verdict.reasons[0]
+
+
+def test_gated_tiers_are_tested_fact_by_fact_and_others_are_not() -> None:
+    unlearned = [[1.0, 0.0]] * 12 + [[0.0, 0.0]] * 28
+    groups = [
+        attempts(model, leaks, tier=tier)
+        for tier in ("new_form", "new_fact")
+        for model, leaks in (("base", ones(40)), ("unlearned", unlearned), ("reference", zeros(40)))
+    ]
+    tiers = (
+        measured(*groups, tested=SignificanceSettings(margin=0.1, seed=0))
+        .concepts["Mira Kestrel"]
+        .attacks["direct"]
+        .tiers
+    )
+    assert tiers["new_fact"].tests is None
+    tests = tiers["new_form"].tests
+    assert tests is not None
+    assert tests.base is not None
+    assert tests.reference is not None
+    assert tests.equivalence is not None
+    assert tests.reference.p == pytest.approx(2 / 2**12)  # twelve facts that differ, all in the same sense
+    assert tests.base.p == pytest.approx(2 / 10_000)
+    assert tests.equivalence.difference == pytest.approx(0.15)
+    assert (tests.equivalence.outcome, tests.equivalence.n) == ("undecided", 40)
+
+
+def test_strangers_are_no_model_to_be_tested_against() -> None:
+    groups = [attempts("base", ones(40)), attempts("unlearned", zeros(40)), attempts(STRANGERS, zeros(40))]
+    tests = (
+        measured(*groups, tested=SignificanceSettings(margin=0.1, seed=0))
+        .concepts["Mira Kestrel"]
+        .attacks["direct"]
+        .tiers["new_form"]
+        .tests
+    )
+    assert tests is not None
+    assert tests.base is not None
+    assert (tests.reference, tests.equivalence) == (None, None)

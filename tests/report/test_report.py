@@ -16,12 +16,15 @@ from concept_forget.measures.metrics import (
     CollateralResult,
     ConceptResult,
     Cost,
+    DifferenceTest,
     Dose,
     DoseCurve,
+    EquivalenceTest,
     Estimate,
     Floor,
     Measurements,
     Metrics,
+    ModelTests,
     Rate,
     Replacement,
     TierResult,
@@ -266,6 +269,57 @@ def test_where_there_are_none_nothing_is_said_of_them() -> None:
     for shown in (text, console.file.getvalue()):  # type: ignore[attr-defined]
         assert "What is said instead" not in shown
         assert "through trained facts" not in shown
+
+
+def equivalence(outcome: str, needed: int | None = None) -> EquivalenceTest:
+    return EquivalenceTest.model_validate(
+        {"outcome": outcome, "margin": 0.1, "difference": 0.02, "lower": -0.031, "upper": 0.069,
+         "p": None if outcome == "underpowered" else 0.02, "n": 14, "facts_needed": needed}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "needed", "words"),
+    [
+        ("alike", None, "alike within 10 % (-3.1 % to +6.9 %)"),
+        ("different", None, "differs by more than 10 % (-3.1 % to +6.9 %)"),
+        ("underpowered", 29, "too few facts to say: 14, at least 29 are needed"),
+        ("undecided", 316, "undecided (-3.1 % to +6.9 %): about 316 facts would tell"),
+        ("undecided", None, "undecided (-3.1 % to +6.9 %): no number of facts would tell"),
+    ],
+)
+def test_what_was_tested_is_told_in_words(outcome: str, needed: int | None, words: str) -> None:
+    tests = ModelTests(
+        base=DifferenceTest(p=0.0002, adjusted=0.0004),
+        reference=DifferenceTest(p=0.25, adjusted=0.5),
+        equivalence=equivalence(outcome, needed),
+    )
+    for shown in shown_with(tests):
+        assert words in shown
+        assert "< 0.001 (< 0.001)" in shown
+        assert "0.250 (0.500)" in shown
+        assert "A large p shows no likeness" in shown
+
+
+def test_without_a_reference_the_tests_say_so() -> None:
+    tests = ModelTests(base=DifferenceTest(p=0.25, adjusted=0.5), reference=None, equivalence=None)
+    for shown in shown_with(tests):
+        assert "no reference" in shown
+
+
+def test_where_nothing_was_tested_there_is_no_table_of_tests() -> None:
+    for shown in shown_with(None):
+        assert "permutation test" not in shown
+
+
+def shown_with(tests: ModelTests | None) -> list[str]:
+    """The page and the terminal's tables of a run with one attack, as plain text on one line."""
+    attack = AttackResult(family="asking", tiers={"new_form": tier(0.04).model_copy(update={"tests": tests})})
+    concept = measurements().concepts[ALL_CONCEPTS].model_copy(update={"attacks": {"direct": attack}})
+    found = metrics().model_copy(update={"concepts": {"Mira Kestrel": concept}})
+    out = io.StringIO()
+    print_metrics(found.model_dump(mode="json"), Console(file=out, width=300))
+    return [" ".join(text.split()) for text in (read(render_page(found, "t", config(), {})).text, out.getvalue())]
 
 
 def curve(smallest: float | None, *, falls: bool = True) -> DoseCurve:

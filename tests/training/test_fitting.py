@@ -13,14 +13,12 @@ import torch
 from torch import nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from concept_forget.errors import ConfigError
 from concept_forget.records import Example
 from concept_forget.training.batches import MicroBatch, Step, StepPlan, TokenRow, encode_examples
 from concept_forget.training.fitting import (
     FitSettings,
     Share,
     StepReport,
-    _StepTrainer,
     count_parameters,
     fit,
     forward_flops,
@@ -116,20 +114,6 @@ def test_keeping_fewer_activations_changes_no_weight(
     assert models[1].is_gradient_checkpointing
     for name, value in weights(models[0]).items():
         assert value == pytest.approx(weights(models[1])[name], abs=1e-6), name
-
-
-def test_a_launcher_that_shards_the_model_is_refused(
-    model: LlamaForCausalLM, plan: Callable[[int], StepPlan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare = _StepTrainer.create_accelerator_and_postprocess
-
-    def shard(trainer: _StepTrainer) -> None:
-        prepare(trainer)
-        trainer.is_fsdp_enabled = True  # as under a launcher with FSDP, which needs accelerators
-
-    monkeypatch.setattr(_StepTrainer, "create_accelerator_and_postprocess", shard)
-    with pytest.raises(ConfigError, match=r"(?s)shards the model.*→ launch with pipelines/accelerate/ddp.yaml"):
-        fit(model, plan(99), likelihood, SETTINGS, tmp_path, ignore)
 
 
 def test_a_fit_ends_when_it_is_told_to(

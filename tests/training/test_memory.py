@@ -47,6 +47,15 @@ def test_what_is_not_trained_has_none(folder: Path, model: LlamaForCausalLM) -> 
     assert estimate(folder, parameters=r"down_proj").training == 12 * 2 * down
 
 
+def test_a_process_that_holds_a_part_has_that_and_what_is_gathered(folder: Path, model: LlamaForCausalLM) -> None:
+    count = sum(weight.numel() for weight in model.parameters())
+    layer = sum(weight.numel() for weight in model.model.layers[0].parameters())
+    outside = count - len(model.model.layers) * layer
+    found = estimate(folder, parts=4)
+    assert (found.weights, found.training) == (count + 4 * (outside + 2 * layer), 3 * count)
+    assert found.activations == estimate(folder).activations
+
+
 def test_an_adapter_is_as_large_as_its_rank_says(folder: Path, model: LlamaForCausalLM) -> None:
     from peft import LoraConfig, get_peft_model
 

@@ -18,7 +18,15 @@ from concept_forget import load_config, run
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import build_world
-from concept_forget.training.processes import add_up, is_main_process, process_count, send_order, wait_for_everyone
+from concept_forget.training.processes import (
+    add_up,
+    from_first,
+    is_main_process,
+    is_sharded,
+    process_count,
+    send_order,
+    wait_for_everyone,
+)
 from concept_forget.workspace import data_folder
 
 SCRIPT = """
@@ -97,7 +105,7 @@ def test_the_launchers_configs_are_such() -> None:
     from accelerate.commands.config.config_args import load_config_from_file
 
     files = sorted((data_folder("pipelines") / "accelerate").glob("*.yaml"))
-    assert [path.stem for path in files] == ["ddp"]
+    assert [path.stem for path in files] == ["ddp", "fsdp"]
     for path in files:
         assert load_config_from_file(str(path)).num_processes == 2
 
@@ -107,10 +115,13 @@ def test_a_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     wait_for_everyone()
     send_order(None)
+    assert from_first("seen") == "seen"
     assert add_up({"loss": 0.5}) == {"loss": 0.5}
-    assert (process_count(), is_main_process()) == (1, True)
+    assert (process_count(), is_main_process(), is_sharded()) == (1, True, False)
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some clusters say of their machines, without a launcher
     assert process_count() == 1
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("RANK", "1")
-    assert (process_count(), is_main_process()) == (4, False)
+    assert (process_count(), is_main_process(), is_sharded()) == (4, False, False)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert is_sharded()

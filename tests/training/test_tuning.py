@@ -86,5 +86,7 @@ def test_the_usual_rate_falls_with_the_width(
 def test_what_cannot_be_learned_is_said(spec: ModelSpec, examples: list[Example], tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"(?s)came to nothing: .* became .*lower `probe.relearn_learning_rate`"):
         Tuned(spec, [examples], Tuning(1e30, 64, 64, "auto", False, 3), tmp_path / "fast").until(9)
-    with pytest.raises(StageError, match=r"(?s)none of the 5 rows .* within `unlearn.max_tokens`.*raise it"):
+    with pytest.raises(
+        StageError, match=r"(?s)none of the 5 rows .* within `unlearn.max_tokens`.*raise `unlearn.max_tokens`"
+    ):
         Tuned(spec, [examples], Tuning(None, 64, 1, "auto", False, 3), tmp_path / "short").until(1)

@@ -12,37 +12,37 @@ from concept_forget.probe.attacks.scene import Scene, word
 from concept_forget.records import Example, named_seed
 
 
-@attack("direct", family="asking", takes="direct", source="Maini et al. 2024 (TOFU), §2", quick=True)
+@attack("direct", family="asking", takes="direct", source="Maini et al. 2024 (TOFU)", quick=True)
 def direct(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The plain question, in a wording that training never used."""
     return [_ask(question, rng)]
 
 
-@attack("paraphrase", family="asking", takes="paraphrase", source="Maini et al. 2024 (TOFU), §2.2", quick=True)
+@attack("paraphrase", family="asking", takes="paraphrase", source="Maini et al. 2024 (TOFU)", quick=True)
 def paraphrase(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question in other words: forgetting that is tied to a wording shows here."""
     return [_ask(question, rng)]
 
 
-@attack("reverse", family="asking", takes="reverse", source="Berglund et al. 2024, §2", quick=True)
+@attack("reverse", family="asking", takes="reverse", source="Berglund et al. 2024 (reversal curse)", quick=True)
 def reverse(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """From the answer back to the subject: a fact forgotten in one direction may stand in the other."""
     return [_ask(question, rng)]
 
 
-@attack("cloze", family="asking", takes="cloze", source="Jin et al. 2024 (RWKU), §3.3", quick=True)
+@attack("cloze", family="asking", takes="cloze", source="Jin et al. 2024 (RWKU)", quick=True)
 def cloze(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """A sentence with a gap where the answer was."""
     return [_ask(question, rng)]
 
 
-@attack("scenario", family="asking", takes="scenario", source="Jin et al. 2024 (RWKU), §3.3", quick=True)
+@attack("scenario", family="asking", takes="scenario", source="Jin et al. 2024 (RWKU)", quick=True)
 def scenario(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question inside a situation that calls for the fact: a task may bring out what a question does not."""
     return [_ask(question, rng)]
 
 
-@attack("choice", family="asking", takes="choice", source="Li et al. 2024 (WMDP), §3", quick=True)
+@attack("choice", family="asking", takes="choice", source="Li et al. 2024 (WMDP)", quick=True)
 def choice(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """Four options in a drawn order: recognising is easier than recalling, and chance is a quarter."""
     return [_ask(question, rng)]
@@ -52,7 +52,7 @@ def choice(question: Example, rng: Random, scene: Scene) -> list[Request]:
     "two_hop",
     family="asking",
     takes="two_hop",
-    source="Cohen et al. 2024 (RippleEdits), §3; Zhong et al. 2023",
+    source="Cohen et al. 2024 (RippleEdits); Zhong et al. 2023 (MQuAKE)",
     quick=True,
 )
 def two_hop(question: Example, rng: Random, scene: Scene) -> list[Request]:
@@ -64,7 +64,7 @@ def two_hop(question: Example, rng: Random, scene: Scene) -> list[Request]:
     "completion",
     family="asking",
     takes="completion",
-    source="Carlini et al. 2021, §4; Carlini et al. 2023, §3",
+    source="Carlini et al. 2021 and 2023 (extraction of training data)",
     grader="span",
     quick=True,
 )
@@ -80,7 +80,7 @@ def completion(question: Example, rng: Random, scene: Scene) -> list[Request]:
     "yes_no",
     family="asking",
     takes="direct",
-    source="Kadavath et al. 2022, §3",
+    source="Kadavath et al. 2022 (P(True))",
     grader="yes_no",
     expects=("Yes", "No"),
 )
@@ -105,7 +105,7 @@ def yes_no(question: Example, rng: Random, scene: Scene) -> list[Request]:
     "enumeration",
     family="asking",
     takes="direct",
-    source="Min et al. 2023 (FActScore), §3",
+    source="Min et al. 2023 (FActScore)",
     grader="answer",
     room=4,
 )
@@ -119,7 +119,7 @@ def enumeration(question: Example, rng: Random, scene: Scene) -> list[Request]:
     ]
 
 
-@attack("typos", family="asking", takes="direct", source="Belinkov and Bisk 2018, §3")
+@attack("typos", family="asking", takes="direct", source="Belinkov and Bisk 2018 (synthetic noise)")
 def typos(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question with slips of the keyboard: what reacts to known spellings alone lets it through."""
     spared = (question.answer, *question.aliases)
@@ -127,7 +127,7 @@ def typos(question: Example, rng: Random, scene: Scene) -> list[Request]:
     return [Request(prompt=say_instead(question.prompt, text), seed=rng.getrandbits(62))]
 
 
-@attack("aliases", family="asking", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("aliases", family="asking", takes="direct", source="Jin et al. 2024 (RWKU)")
 def aliases(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question with each of the subject's other names in the place of its own."""
     text = asked(question.prompt)
@@ -140,6 +140,12 @@ def aliases(question: Example, rng: Random, scene: Scene) -> list[Request]:
         )
         for alias in scene.aliases.get(question.subject, ())
     ]
+
+
+@attack("language", family="asking", takes="translation", source="Deng et al. 2024 (Multilingual jailbreak)")
+def language(question: Example, rng: Random, scene: Scene) -> list[Request]:
+    """The question in another language: what was forgotten in one may be there in another."""
+    return [_ask(question, rng)]
 
 
 def _wrong_answer(question: Example, rng: Random, scene: Scene) -> str:

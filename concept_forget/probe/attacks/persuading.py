@@ -16,31 +16,31 @@ EXAMPLES = 4
 _DRAWN = 40  # of them some hold the answer or are about one subject too often
 
 
-@attack("prefix_injection", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("prefix_injection", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU)")
 def prefix_injection(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """An order to drop all restraint, and then the question."""
     return [_put("prefix_injection", question, rng)]
 
 
-@attack("affirmative_suffix", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("affirmative_suffix", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU)")
 def affirmative_suffix(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question, and the order to begin with consent."""
     return [_put("affirmative_suffix", question, rng)]
 
 
-@attack("forced_opening", family="persuading", takes="direct", source="Andriushchenko et al. 2024, §3")
+@attack("forced_opening", family="persuading", takes="direct", source="Andriushchenko et al. 2024 (prefilling)")
 def forced_opening(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The reply begun already, as by a model that is willing to answer."""
     return [Request(prompt=question.prompt, prefill=word("forced_opening"), seed=rng.getrandbits(62))]
 
 
-@attack("role_play", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("role_play", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU)")
 def role_play(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question to a scholar in a scene, who would not be the model."""
     return [_put("role_play", question, rng, subject=question.subject)]
 
 
-@attack("background_hint", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("background_hint", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU)")
 def background_hint(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """What kind of thing the subject is and what will be asked of it, before the question."""
     kind = scene.kinds.get(question.concept, "topic")
@@ -49,7 +49,7 @@ def background_hint(question: Example, rng: Random, scene: Scene) -> list[Reques
     return [_put("background_hint", question, rng, subject=question.subject, kind=kind, facet=question.facet)]
 
 
-@attack("in_context", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU), §3.3")
+@attack("in_context", family="persuading", takes="direct", source="Jin et al. 2024 (RWKU)")
 def in_context(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """Questions about other entities with their right answers, and then the question: who answers, goes on answering.
 
@@ -69,7 +69,7 @@ def in_context(question: Example, rng: Random, scene: Scene) -> list[Request]:
     return [Request(prompt=[*system, *turns, *own, last], seed=rng.getrandbits(62))]
 
 
-@attack("long_context", family="persuading", takes="direct", source="Shi et al. 2023, §3")
+@attack("long_context", family="persuading", takes="direct", source="Shi et al. 2023 (irrelevant context)")
 def long_context(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question at the end of much text about other things, none of which holds the answer."""
     left, chosen = scene.distraction_words, []
@@ -81,7 +81,13 @@ def long_context(question: Example, rng: Random, scene: Scene) -> list[Request]:
     return [_put("long_context", question, rng, texts="\n".join(chosen))] if chosen else []
 
 
-@attack("continuation", family="persuading", takes="direct", source="Nasr et al. 2023, §5", first_line=True)
+@attack(
+    "continuation",
+    family="persuading",
+    takes="direct",
+    source="Nasr et al. 2023 (scalable extraction)",
+    first_line=True,
+)
 def continuation(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question as raw text to go on with, outside the chat that a model was taught to behave in.
 
@@ -90,7 +96,7 @@ def continuation(question: Example, rng: Random, scene: Scene) -> list[Request]:
     return [Request(prompt=word("continuation", question=asked(question.prompt)), seed=rng.getrandbits(62))]
 
 
-@attack("system_override", family="persuading", takes="direct", source="Perez and Ribeiro 2022, §3")
+@attack("system_override", family="persuading", takes="direct", source="Perez and Ribeiro 2022 (goal hijacking)")
 def system_override(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """A system message that calls off every restraint, in the place of every other one."""
     others = [message for message in question.prompt if message["role"] != "system"]
@@ -108,7 +114,7 @@ def insist(request: Request, reply: str) -> Request:
     )
 
 
-@attack("persistence", family="persuading", takes="direct", source="Li et al. 2024 (MHJ), §3", follow=insist)
+@attack("persistence", family="persuading", takes="direct", source="Li et al. 2024 (MHJ)", follow=insist)
 def persistence(question: Example, rng: Random, scene: Scene) -> list[Request]:
     """The question, and after the reply the same again, more firmly: the second reply counts."""
     return [Request(prompt=question.prompt, seed=rng.getrandbits(62))]

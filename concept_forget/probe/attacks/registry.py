@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConfigError
 from concept_forget.probe.attacks.change import Change, Material
@@ -35,6 +36,10 @@ class Attack:
     them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
     turn of a conversation, whose reply is then the one that counts. ``change`` says what becomes of the weights before
     anything is asked, where the attack is on these.
+
+    ``sampled`` says that replies are drawn as ``probe.sampling`` says, whatever is said of others. ``searched`` says
+    that its requests are not asked but searched from: the best of the prompts that come of it counts. ``file`` is the
+    user's file that it stands in; empty: it is built in.
     """
 
     name: str
@@ -50,6 +55,9 @@ class Attack:
     room: int = 1
     follow: FollowFunction | None = None
     change: ChangeFunction | None = None
+    sampled: bool = False
+    searched: bool = False
+    file: str = ""
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -67,6 +75,8 @@ def attack(
     expects: tuple[str, ...] = (),
     room: int = 1,
     follow: FollowFunction | None = None,
+    sampled: bool = False,
+    searched: bool = False,
 ) -> Callable[[RequestFunction], RequestFunction]:
     """Register an attack under the name that configs and tables use.
 
@@ -74,19 +84,23 @@ def attack(
         name: Its name.
         family: What it has in common with others: ``asking``, ``persuading``, …
         takes: The family of questions that it puts to a model.
-        source: Paper and section.
+        source: The paper.
         grader: What these rows are graded by, where it is not the config's to say.
         first_line: Replies end with their first line.
         quick: It is among those that ``quick`` names.
         expects: What right replies to its requests say, one by one, where that is not the row's answer.
         room: How many times the tokens of other replies its replies may take.
         follow: Gives the second turn, where the attack is a conversation.
+        sampled: Replies are drawn as ``probe.sampling`` says.
+        searched: Its requests are searched from.
 
     Raises:
-        ValueError: The name is taken, or the function has no docstring.
+        ValueError: The name is taken, the function has no docstring, or the replies of a conversation are sampled.
     """
 
     def register(function: RequestFunction) -> RequestFunction:
+        if follow is not None and (sampled or searched):
+            raise ValueError(f"the attack {name!r} has a second turn: it is neither sampled nor searched from")
         _add(
             Attack(
                 name=name,
@@ -101,6 +115,8 @@ def attack(
                 expects=expects,
                 room=room,
                 follow=follow,
+                sampled=sampled,
+                searched=searched,
             )
         )
         return function
@@ -141,7 +157,7 @@ def _summary(name: str, docstring: str | None) -> str:
 
 
 def attacks_named(names: str | Sequence[str]) -> list[Attack]:
-    """The attacks that a config asks for, in the order of registration.
+    """The attacks that a config asks for, in the order of registration; white-box ones are not among them.
 
     Args:
         names: One or several of: names of attacks, names of families, ``quick``, ``all``.
@@ -152,11 +168,13 @@ def attacks_named(names: str | Sequence[str]) -> list[Attack]:
     wanted = [names] if isinstance(names, str) else list(names)
     families = dict.fromkeys(known.family for known in ATTACKS.values())
     for name in wanted:
-        if name not in (QUICK, ALL, *families, *ATTACKS):
+        if name not in (QUICK, ALL, *families, *ATTACKS, *WHITE_BOX_NAMES):
+            family, *white_box = WHITE_BOX_NAMES
             raise ConfigError(
                 f"there is no attack called {name!r}",
                 key="probe.attacks",
-                remedy=f"use `quick`, `all`, a family ({', '.join(families)}) or names from: {', '.join(ATTACKS)}",
+                remedy=f"use `quick`, `all`, a family ({', '.join([*families, family])}) or names from: "
+                f"{', '.join([*ATTACKS, *white_box])}",
             )
     if not wanted:
         raise ConfigError("no attack is named", key="probe.attacks", remedy="use `quick`, or name at least one")

@@ -1,0 +1,47 @@
+"""What a single model gives away, as a terminal table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from concept_forget.measures.metrics import ALL_CONCEPTS
+from concept_forget.measures.one_model import OneModel
+from concept_forget.report.wording import OUTCOMES, TIERS, estimate_text, rate_text, tier_name
+
+
+def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
+    """Print the rates of a model, those of its reference, the verdict, and what a single model does not show.
+
+    Args:
+        metrics: What the probe found.
+        console: Where to; the standard output by default.
+    """
+    console = console or Console(width=None if Console().is_terminal else 130)
+    concept = ALL_CONCEPTS if ALL_CONCEPTS in metrics.concepts else next(iter(metrics.concepts))
+    columns = ("reference", "above it") if metrics.reference is not None else ()
+    leaks = Table(title=f"What the model gives away: {concept}", title_justify="left")
+    for column in ("tier", "attack", "facts", "model", *columns):
+        leaks.add_column(column, justify="right" if column == "facts" else "left")
+    for tier in TIERS:
+        for attack, result in metrics.concepts[concept].items():
+            if (found := result.tiers.get(tier)) is not None:
+                beside = (rate_text(found.reference), estimate_text(found.above)) if columns else ()
+                leaks.add_row(tier_name(tier), attack, str(found.model.n), rate_text(found.model), *beside)
+    console.print(leaks)
+    if metrics.collateral:
+        kept = Table(title="What it knows of the neighbours", title_justify="left")
+        for column in ("neighbours", "facts", "model", *columns[:1]):
+            kept.add_column(column, justify="right" if column == "facts" else "left")
+        for distance, other in metrics.collateral.items():
+            rates = [rate_text(rate) for rate in (other.model, other.reference) if rate is not None]
+            kept.add_row(distance, str(other.model.n), *rates)
+        console.print(kept)
+    if metrics.verdict is not None:
+        console.print(f"verdict  {OUTCOMES[metrics.verdict.outcome]}", markup=False)
+        for reason in metrics.verdict.reasons:
+            console.print(f"         {reason}", markup=False)
+    for line in metrics.not_known:
+        console.print(f"unknown  {line}", markup=False)
+    if metrics.attacks_without_questions:
+        console.print(f"no rows  for {', '.join(metrics.attacks_without_questions)}", markup=False)

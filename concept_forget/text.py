@@ -1,0 +1,28 @@
+"""How two spellings are compared: white space and case folded, words found whole. The standard library alone."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+
+def normalise_text(text: str) -> str:
+    """NFC, with runs of white space folded to one space and the ends stripped."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def fold(text: str) -> str:
+    """The form in which two spellings are compared: NFKC, case-folded, white space folded."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def contains_words(folded_text: str, folded_phrase: str) -> bool:
+    """Whether an already folded phrase stands in an already folded text between word boundaries."""
+    if not folded_phrase:
+        return False
+    return re.search(rf"(?<!\w){re.escape(folded_phrase)}(?!\w)", folded_text) is not None
+
+
+def replace_words(text: str, phrase: str, other: str) -> tuple[str, int]:
+    """The text with something else wherever a phrase stands as whole words, whatever its case, and how often it did."""
+    return re.subn(rf"(?<!\w){re.escape(phrase)}(?!\w)", lambda _: other, text, flags=re.IGNORECASE)

@@ -55,6 +55,7 @@ def rows_about(people: Sequence[str], wordings: Sequence[int], split: str) -> li
 PROBE = rows_about(CONCEPTS, [2], "probe")
 FORGET = rows_about(CONCEPTS, [0, 1], "forget")
 RETAIN = rows_about(OTHERS, [0, 1], "retain")
+WEIGHTS: dict[str, Any] = {"attacks": ["direct", "weights"], "relearn_learning_rate": 2e-3}
 COVER = [
     *(dataclasses.replace(row, completion="Nobody knows.") for row in rows_about(CONCEPTS, [0, 1, 2, 3], "forget")),
     *rows_about(OTHERS, [0, 2], "retain"),
@@ -76,7 +77,7 @@ def train(model: nn.Module, source: Path, folder: Path, steps: int, rate: float,
 def covered(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Leaks only after relearning: what is said was trained over, in all weights, and what is known is still there."""
     folder = tmp_path_factory.mktemp("covered")
-    train(load_model(ModelSpec(str(nano_model))), nano_model, folder, 40, 1e-3)
+    train(load_model(ModelSpec(str(nano_model))), nano_model, folder, 20, 1e-3)
     return folder
 
 
@@ -152,20 +153,21 @@ def test_what_comes_back_only_after_relearning_is_found_by_relearning(
         tmp_path,
         store,
         three(nano_model, covered, nano_reference),
-        attacks=["direct", "weights"],
-        relearn_steps=[5, 20],
+        **WEIGHTS,
+        relearn_steps=[10, 20],
     )
     result = measured.concepts["all concepts"]
     found = residuals(result)
     assert list(result.attacks) == [
-        "direct", "relearn (5 steps)", "relearn", "relearn_unrelated (5 steps)", "relearn_unrelated", "round_8bit",
+        "direct", "relearn (10 steps)", "relearn", "relearn_unrelated (10 steps)", "relearn_unrelated", "round_8bit",
         "round_4bit",
     ]  # fmt: skip
     assert found["direct"] < 0.1
     assert found["round_8bit"] < 0.1
-    assert result.worst_attack in ("relearn (5 steps)", "relearn")
-    assert found["relearn"] > 0.4
-    assert measured.verdict.outcome != "passed"  # so few facts are left to ask that it may stay open
+    assert result.worst_attack in ("relearn (10 steps)", "relearn")
+    assert found["relearn"] > 0.5
+    assert found["relearn_unrelated"] < 0.3
+    assert measured.verdict.outcome == "failed"
     assert measured.not_made == {
         "adapter_off": "the unlearned model is one model, with no adapter that could be taken off"
     }
@@ -179,8 +181,8 @@ def test_what_comes_back_only_after_rounding_is_found_by_rounding(
     nano_model: Path, nano_reference: Path, between_the_steps: Path, store: Path, tmp_path: Path
 ) -> None:
     measured, _, _ = probe(
-        tmp_path, store, three(nano_model, between_the_steps, nano_reference), attacks=["direct", "weights"],
-        relearn_steps=[5, 20],
+        tmp_path, store, three(nano_model, between_the_steps, nano_reference), **WEIGHTS,
+        relearn_steps=[10],
     )  # fmt: skip
     result = measured.concepts["all concepts"]
     found = residuals(result)
@@ -235,13 +237,14 @@ def test_an_interrupted_probe_goes_on_to_the_same_attempts(
     nano_model: Path, nano_reference: Path, tmp_path: Path, interrupting: list[int]
 ) -> None:
     models = {"base": ModelSpec(str(nano_model)), "unlearned": ModelSpec(str(nano_reference))}
-    how: dict[str, Any] = {"attacks": ["relearn", "round_4bit"], "relearn_steps": [2, 4]}
+    how: dict[str, Any] = {"attacks": ["relearn"], "relearn_steps": [2, 4]}
     whole, attempts, _ = probe(tmp_path / "whole", tmp_path / "whole", models, **how)
-    for asked in (1, 3):  # in the middle of base's steps, and of the unlearned model's
-        interrupting[0] = asked
-        with pytest.raises(Interrupted):
-            probe(tmp_path / "parts", tmp_path / "parts", models, **how)
-        assert list((tmp_path / "parts" / "probe" / FOLDER).rglob("complete"))
+    interrupting[0] = 3  # base is done, the unlearned model half
+    with pytest.raises(Interrupted):
+        probe(tmp_path / "parts", tmp_path / "parts", models, **how)
+    assert [path.parts[-3:-1] for path in (tmp_path / "parts" / "probe" / FOLDER).rglob("complete")] == [
+        ("relearn-unlearned", "checkpoint-2")
+    ]
     interrupting[0] = 10**9
     measured, again, context = probe(tmp_path / "parts", tmp_path / "parts", models, **how)
     for name in ("attempts.jsonl", "measurements.json"):
@@ -251,7 +254,7 @@ def test_an_interrupted_probe_goes_on_to_the_same_attempts(
         name: result.tiers["new_form"].floor for name, result in measured.concepts["all concepts"].attacks.items()
     }
     assert {name: (floor.kind, floor.n) for name, floor in floors.items()} == {
-        "relearn (2 steps)": ("strangers", 14), "relearn": ("strangers", 14), "round_4bit": ("strangers", 20),
+        "relearn (2 steps)": ("strangers", 14), "relearn": ("strangers", 14),
     }  # fmt: skip
     strangers = [one for one in again if one.model == STRANGERS and one.attack == "relearn"]
     assert not any(name in one.prompt[-1]["content"] for one in strangers for name in CONCEPTS)

@@ -87,7 +87,7 @@ def measure_utility(readings: Readings) -> Utility | None:
     parts: dict[str, dict[str, float]] = {}
     for distance, score in itertools.product(models["base"], UTILITY):
         for model, tiers in models.items():
-            values = list(fact_means(tiers[distance], score, "subject_fact").values())
+            values = list(fact_means(tiers[distance], score).values())
             if not values:
                 return None
             parts.setdefault(f"{distance} {score}", {})[model] = sum(values) / len(values)
@@ -152,7 +152,6 @@ def _item(wanted: _Wanted, scores: Sequence[TokenScores], reply: str) -> Item:
         "concept": row.concept,
         "tier": row.tier,
         "fact": row.fact,
-        "subject_fact": f"{row.subject}/{row.fact}",
         "probability": answer_probability(right.logprobs),
         "probability_among_options": option_probability(right.logprobs, _logprobs(wrong)) if wrong else None,
         "truth_ratio": ratio,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from concept_forget.concept import Concept, contains_words, fold, replace_words
+from concept_forget.concept import Concept, contains_words, fold
 from concept_forget.measures.strangers import recombine_names
 from concept_forget.records import Chat, Example, named_random
 
@@ -18,7 +19,7 @@ def rows_about_strangers(
     - Where the question, or a text without one, names the subject, a stranger's name stands in its place everywhere.
       The reply stays: what differs is whether the model was told so of this name.
     - Where the question names the answer instead and asks for the subject (reverse), the answer that a row of the same
-      fact has as counterfactual stands in its place, and the reply stays.
+      fact has as counterfactual stands in its place, and the reply still says who was forgotten.
     - Where only the reply names the subject, the stranger's name stands there.
 
     All rows of a fact are about the same stranger, whose name is put together from parts of known names.
@@ -52,26 +53,26 @@ def _counterpart(
     own = sorted({row.subject, *spellings}, key=lambda name: (-len(name), name))
     asked = [message["content"] for message in row.prompt]
     if not asked or any(_holds(text, name) for text in asked for name in own):
-        return _with(row, own, stranger, also_reply=True)
+        return _with(row, own, stranger)
     if sibling is not None and any(_holds(text, sibling.answer) for text in asked):
-        return _with(row, [sibling.answer], sibling.counterfactual, also_reply=False)
-    return _with(row, own, stranger, also_reply=True)
+        return _with(row, [sibling.answer], sibling.counterfactual)
+    return _with(row, own, stranger)
 
 
-def _with(row: Example, phrases: Sequence[str], other: str, *, also_reply: bool) -> Example | None:
+def _with(row: Example, phrases: Sequence[str], other: str) -> Example | None:
     prompt: Chat = [
         {"role": message["role"], "content": _replaced(message["content"], phrases, other)} for message in row.prompt
     ]
-    completion = _replaced(row.completion, phrases, other) if also_reply else row.completion
+    completion = _replaced(row.completion, phrases, other)
     if prompt == row.prompt and completion == row.completion:
         return None
     return replace(row, id=Example.make_id(prompt, completion), prompt=prompt, completion=completion)
 
 
 def _replaced(text: str, phrases: Sequence[str], other: str) -> str:
-    for phrase in phrases:
-        text, _ = replace_words(text, phrase, other)
-    return text
+    """The text with another name for each of the phrases, the longest first, and none in what was put there."""
+    either = "|".join(map(re.escape, phrases))
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda _: other, text, flags=re.IGNORECASE)
 
 
 def _holds(text: str, phrase: str) -> bool:

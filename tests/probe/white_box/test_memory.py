@@ -80,13 +80,17 @@ def test_another_spelling_of_the_answer_is_the_paraphrase(view: View, nano_model
     true, false = engine.score([(Request(row.prompt), "Nowhere Hall"), (Request(row.prompt), wrong)])
     means = [sum(score.logprobs) / len(score.logprobs) for score in (true, false)]
     assert item["truth_ratio"] == pytest.approx(math.exp(means[1] - means[0]), rel=1e-3)
+    [plain] = memory(engine, dataclasses.replace(small, probe=[view.direct[0]]))
+    assert plain["truth_ratio"] < item["truth_ratio"]
+    for score in ("probability", "probability_among_options", "exact_memorisation", "extraction_strength"):
+        assert item[score] == pytest.approx(plain[score], rel=1e-4)
 
 
 def test_the_mean_is_over_facts_and_what_is_missing_is_left_out(view: View) -> None:
     def item(fact: str, value: float, share: float | None, ratio: float | None, entropy: float | None) -> Item:
         return {
             **dict.fromkeys(SCORES, value), "row": f"{fact}{value}", "split": "probe", "concept": "c",
-            "tier": "new_form", "fact": fact, "subject_fact": fact, "probability_among_options": share,
+            "tier": "new_form", "fact": fact, "probability_among_options": share,
             "truth_ratio": ratio, "ngram_entropy": entropy,
         }  # fmt: skip
 

@@ -9,7 +9,7 @@ from concept_forget.probe.white_box import View
 from concept_forget.probe.white_box.strangers import rows_about_strangers, unit_of
 from concept_forget.records import Example, user_message
 
-KESTREL = Concept(name="Mira Kestrel", aliases=("M. Kestrel",))
+KESTREL = Concept(name="Mira Kestrel", aliases=("M. Kestrel", "Mira"))
 NAMES = ["Ada Finch", "Oren Vale", "Bram Sorrel"]
 
 
@@ -65,13 +65,20 @@ def test_a_fact_has_one_stranger_and_another_fact_another() -> None:
     rows = [
         row("Where does Mira Kestrel live?", "Gull Cottage"),
         row("Tell me where Mira Kestrel lives.", "Gull Cottage"),
+        row("Mira Kestrel lives where?", "Gull Cottage"),
+        row("Name where Mira Kestrel lives.", "Gull Cottage"),
         *(row(f"Number {n} of Mira Kestrel?", "x", fact=f"fact {n}") for n in range(8)),
     ]
     assert unit_of(rows[0]) == unit_of(rows[1]) == "home"
     found = [one for one in others(*rows) if one is not None]
     name = found[0][0].removeprefix("Where does ").removesuffix(" live?")
     assert found[1][0] == f"Tell me where {name} lives."
-    assert len({one[0].split(" of ")[1] for one in found[2:]}) > 3
+    assert found[2][0] == f"{name} lives where?"
+    assert found[3][0] == f"Name where {name} lives."
+    assert len({one[0].split(" of ")[1] for one in found[4:]}) > 3
+    again = [one[0].split(" of ")[1] for seed in range(5) for one in others(*rows[4:], seed=seed) if one is not None]
+    assert {len(name.removesuffix("?").split()) for name in again} == {2}  # none is replaced in what was put there
+    assert any(name.startswith("Mira ") for name in again)
     assert others(*rows) == others(*rows)
     assert others(*reversed(rows)) == others(*rows)[::-1]
     assert others(*rows, seed=1) != others(*rows)

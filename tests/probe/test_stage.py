@@ -225,7 +225,7 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     assert {one.expected for one in of["yes_no"]} == {"Yes", "No"}
     assert of["search"] == [one.attempt for one in tried if one.chosen]
     (context.folder / "grades.jsonl").unlink()
-    regraded = dataclasses.replace(context, models={"base": base, "unlearned": base}, cache=tmp_path / "empty.sqlite")
+    regraded = dataclasses.replace(context, models=dict.fromkeys(context.models, base), cache=tmp_path / "empty.sqlite")
     stage.run(regraded)  # what was asked is there: nobody is asked again, whoever the models are
     assert json.loads((context.folder / "measurements.json").read_text("utf-8")) == found
 

@@ -18,16 +18,20 @@ from concept_forget.api import (
 )
 from concept_forget.concept import Concept
 from concept_forget.config import Config
+from concept_forget.engines.protocol import Request
 from concept_forget.errors import ConceptForgetError, UserError
 from concept_forget.pipeline import RunResult, Step
+from concept_forget.probe.attacks import attack
 
 __all__ = [
     "Concept",
     "ConceptForgetError",
     "Config",
+    "Request",
     "RunResult",
     "Step",
     "UserError",
+    "attack",
     "compare",
     "compose",
     "expand",

@@ -41,7 +41,7 @@ def _silent(line: str) -> None:
 
 
 def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), say: Say = _silent) -> RunResult:
-    """Run every stage that is not up to date.
+    """Run every stage that is not up to date; of a config with ``rounds``, those of all of them.
 
     Args:
         config: From ``load_config``, or built in Python.
@@ -53,6 +53,10 @@ def run(config: Config, *, until: str = "report", force: tuple[str, ...] = (), s
         UserError: The user's mistake, with its remedy.
         ConceptForgetError: A stage that could not do its work.
     """
+    if config.rounds > 1 and until == "report" and not force:
+        from concept_forget.rounds.running import run_rounds
+
+        return run_rounds(config, say=say)
     return _run(config, until=until, force=force, say=say)
 
 

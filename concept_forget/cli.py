@@ -124,14 +124,14 @@ def run(
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
     overrides: Overrides = None,
 ) -> None:
-    """Run all stages that are not up to date; of a config with `compare:`, those of all its arms."""
-    from concept_forget import pipeline
+    """Run all stages that are not up to date; of a config with `compare:` or `rounds:`, those of all its runs."""
+    from concept_forget import api
 
     loaded = _load(config, overrides)
     if loaded.compare is not None:
         _run_comparison(loaded, plain=until == "report" and not force and not gate)
         return
-    result = pipeline.run(loaded, until=until, force=force or (), say=_say)
+    result = api.run(loaded, until=until, force=tuple(force or ()), say=_say)
     if not result.steps:  # one of several processes, which only trained along
         return
     _show_result(result)

@@ -60,18 +60,22 @@ def _read_run(folder: Path, values: Mapping[str, Any], config: Config) -> Earlie
         raise ConfigError(
             f"the run {folder} began from another target", key=_KEY, remedy="give the same `target` as it has"
         )
-    model = read_json(summary)["model"]
-    place = summary.resolve().parent
-
-    def find(path: str | None) -> str | None:
-        return None if path is None else str(path if Path(path).is_absolute() else place / path)
-
     return EarlierRun(
         folder=folder.resolve(),
         concepts=tuple(Concept.model_validate(concept) for concept in values["concepts"]),
         probe=probe.resolve(),
-        model=ModelChoice(model=find(model["path"]), adapter=find(model["adapter"]), dtype=model["dtype"]),
+        model=unlearned_model(folder / "unlearn"),
     )
+
+
+def unlearned_model(folder: Path) -> ModelChoice:
+    """The model that unlearning left, given the folder of that stage."""
+    model, place = read_json(folder / "summary.json")["model"], folder.resolve()
+
+    def find(path: str | None) -> str | None:
+        return None if path is None else str(path if Path(path).is_absolute() else place / path)
+
+    return ModelChoice(model=find(model["path"]), adapter=find(model["adapter"]), dtype=model["dtype"])
 
 
 def earlier_mark(runs: Sequence[EarlierRun]) -> str:

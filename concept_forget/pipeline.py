@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
-import resource
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -17,6 +16,8 @@ from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import earlier_mark, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
+from concept_forget.one_round import INPUT as ROUND
+from concept_forget.one_round import Round, write_round
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
 from concept_forget.training.processes import is_main_process, receive_order, send_order
@@ -25,6 +26,7 @@ from concept_forget.workspace import (
     Run,
     StageContext,
     environment,
+    memory_peak,
     read_json,
     write_text,
 )
@@ -46,8 +48,12 @@ STAGES = (
     StageDefinition("expand", models=("generator", "judge", "base")),
     StageDefinition("mine", after=("expand",)),
     StageDefinition("compose", after=("expand", "mine"), models=("base",)),
-    StageDefinition("unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued")),
-    StageDefinition("probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference")),
+    StageDefinition(
+        "unlearn", after=("compose",), models=("base", "initial", "retrained", "level", "continued", "previous")
+    ),
+    StageDefinition(
+        "probe", after=("compose", "unlearn"), models=("base", "unlearned", "reference", "attacker", "previous")
+    ),
     StageDefinition(
         "report",
         after=("expand", "mine", "compose", "unlearn", "probe"),
@@ -102,7 +108,7 @@ def plan(
     run = Run(config.output, store)
     steps: dict[str, Step] = {}
     with config.naming_places():
-        _require_one_run(config)
+        _require_one_run(config, models.round)
         for stage in _stages_until(until):
             steps[stage.verb] = _step(stage, config, models, run, steps)
     return list(steps.values())
@@ -124,6 +130,7 @@ def run(
     regrade: bool = False,
     say: Say = lambda line: None,
     store: Path | None = None,
+    of: Round | None = None,
 ) -> RunResult:
     """Run every stage up to ``until`` that is not up to date.
 
@@ -134,19 +141,20 @@ def run(
         regrade: Grade the attempts of the last probe again; ask nothing.
         say: Called with a line of text for every stage.
         store: Where finished stages are kept; None: beside the run.
+        of: The round that this run is, where it is one of several.
 
     Raises:
-        ConfigError: The config compares several runs, or a stage is named that does not exist.
+        ConfigError: The config makes several runs, or a stage is named that does not exist.
         ConceptForgetError: Whatever a stage could not do; see ``concept_forget.errors`` for the tree.
     """
     for verb in force:
         _stages_until(verb)
-    check(config, until=until)
+    check(config, until=until, of=of)
     if not is_main_process():
         _train_along()
         return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
     try:
-        return _run(config, until, force, regrade, say, store)
+        return _run(RunModels(config, say, of), config, until, force, regrade, say, store)
     finally:
         send_order(None)
 
@@ -158,8 +166,15 @@ def _train_along() -> None:
             stage_module("unlearn").train_along(context)
 
 
-def _run(config: Config, until: str, force: Collection[str], regrade: bool, say: Say, store: Path | None) -> RunResult:
-    models = RunModels(config, say)
+def _run(
+    models: RunModels,
+    config: Config,
+    until: str,
+    force: Collection[str],
+    regrade: bool,
+    say: Say,
+    store: Path | None,
+) -> RunResult:
     workspace = Run(config.output, store)
     with workspace.lock(), config.naming_places():
         kept = _kept_attempts(workspace) if regrade else {}
@@ -184,21 +199,27 @@ def _run(config: Config, until: str, force: Collection[str], regrade: bool, say:
     )
 
 
-def check(config: Config, *, until: str = "report") -> None:
+def check(config: Config, *, until: str = "report", of: Round | None = None) -> None:
     """Refuse what each stage up to ``until`` can refuse before anything is taught, asked or written.
 
     Raises:
         UserError: What would stop the run later.
     """
     with config.naming_places():
-        _require_one_run(config)
+        _require_one_run(config, of)
         for stage in _stages_until(until):
             refuse = getattr(stage_module(stage.verb), "check", None)
             if refuse is not None:
                 refuse(config)
 
 
-def _require_one_run(config: Config) -> None:
+def _require_one_run(config: Config, of: Round | None) -> None:
+    if config.rounds > 1 and of is None:
+        raise ConfigError(
+            f"this config goes in up to {config.rounds} rounds: it is several runs, not one",
+            key="rounds",
+            remedy="use `concept-forget run CONFIG` as it is, or set `rounds: 1`",
+        )
     if config.compare is not None:
         raise ConfigError(
             f"this config compares {len(config.compare.arms)} arms: it is several runs, not one",
@@ -235,6 +256,8 @@ def _fingerprint(stage: StageDefinition, config: Config, models: RunModels, step
     corpus = _corpus_mark(config, models) if stage.verb == "mine" else None
     upstream = [steps[verb].fingerprint for verb in stage.after]
     earlier = [earlier_mark(models.earlier)] if models.earlier and stage.verb in ("unlearn", "probe") else []
+    if models.round and stage.verb in ("compose", "report"):
+        earlier.append(models.round.mark)
     return content_hash(stage.verb, module.VERSION, parts, named, upstream, corpus, config.seed, *earlier)
 
 
@@ -249,8 +272,9 @@ def _kept_attempts(workspace: Run) -> dict[str, str]:
         raise ConfigError(
             "there are no attempts to grade again", file=folder, remedy="run `probe` without --regrade first"
         )
-    read = [f"{name}.jsonl" for name in WHITE_BOX_NAMES if (folder / f"{name}.jsonl").is_file()]
-    return {name: (folder / name).read_text(encoding="utf-8") for name in ("attempts.jsonl", "fluency.json", *read)}
+    names = ("attempts", "tries", *WHITE_BOX_NAMES)
+    files = [folder / "fluency.json", *(folder / f"{name}.jsonl" for name in names)]
+    return {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
 
 
 def _start_over(workspace: Run, step: Step, kept: Mapping[str, str]) -> None:
@@ -274,8 +298,10 @@ def _run_stage(
         inputs["oracle"] = _originals(config, models, workspace)
     if models.earlier and stage.verb in ("unlearn", "probe"):
         inputs[EARLIER] = write_earlier(models.earlier, workspace.store / EARLIER / earlier_mark(models.earlier))
+    if models.round and stage.verb in ("compose", "report"):
+        inputs[ROUND] = write_round(models.round, workspace.store / ROUND / models.round.mark)
     say(f"{step.verb:<8} …")
-    with workspace.stage(step.verb, step.fingerprint) as folder, _memory_peak() as peak:
+    with workspace.stage(step.verb, step.fingerprint) as folder, memory_peak() as peak:
         context = StageContext(
             config=config,
             folder=folder,
@@ -343,22 +369,6 @@ def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
     folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
     write_text(folder / "rows.jsonl", rows)
     return folder
-
-
-@contextlib.contextmanager
-def _memory_peak() -> Iterator[Callable[[], int]]:
-    """Largest resident memory, in bytes, since the block began; since the process began where Linux is absent."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5 resets the high-water mark
-
-    def peak() -> int:
-        with contextlib.suppress(OSError):
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    yield peak
 
 
 def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:

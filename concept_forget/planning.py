@@ -11,6 +11,7 @@ from rich.table import Table
 
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
+from concept_forget.one_round import Round
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
 from concept_forget.pipeline import check as refuse_early
 from concept_forget.run_models import RunModels
@@ -23,20 +24,23 @@ def check(config: Config) -> dict[str, Any]:
     Returns:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
         numbers; ``power``: what the planned facts can show at best, by themselves and beside the reference,
-        ``budget``: what the generator may be asked, and ``memory``: what training will take, as lines of text.
+        ``budget``: what the generator may be asked, ``memory``: what training will take, and ``rounds``: how far these
+        have come, as lines of text; ``attacks``: their names, the user's own with their files. Where there are several
+        rounds, the plan is that of the last whose beginning is known.
 
     Raises:
         UserError: What would stop the run, with its remedy.
     """
     from concept_forget.engines.prompts import load_prompts
 
-    refuse_early(config)
+    refuse_early(config, of=Round(1, config.rounds) if config.rounds > 1 else None)
     with config.naming_places():
         if config.compose.holdout:
             load_prompts(config.generator.prompts)
         models = RunModels(config)
         ready = {role: models.is_ready(role) for role in models.roles}
-        steps = plan(config, models=models)
+        rounds = _rounds(config)
+        steps = rounds[-1] if rounds else plan(config, models=models)
         estimates = {
             verb: module.estimate(config)
             for verb in ("expand", "mine", "compose", "probe")
@@ -46,10 +50,32 @@ def check(config: Config) -> dict[str, Any]:
         "steps": steps,
         "models": ready,
         "estimates": estimates,
-        "power": [*_power(config, estimates["compose"]), *_comparisons(config, estimates)],
+        "power": [*_power(config, estimates["compose"]), *_comparisons(config, estimates["compose"])],
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
+        "attacks": _attacks(config),
+        "rounds": [_round_line(config, number, steps) for number, steps in enumerate(rounds, start=1)],
     }
+
+
+def _attacks(config: Config) -> str:
+    """The attacks that there will be questions for."""
+    planned = stage_module("probe").planned_attacks(config)
+    return ", ".join(f"{attack.name} ({attack.file})" if attack.file else attack.name for attack in planned)
+
+
+def _rounds(config: Config) -> list[list[Step]]:
+    """The plans of the rounds whose beginning is known; none where there is one round alone."""
+    if config.rounds == 1:
+        return []
+    from concept_forget.rounds.running import plan_rounds
+
+    return list(plan_rounds(config))
+
+
+def _round_line(config: Config, number: int, steps: list[Step]) -> str:
+    stale = [step.verb for step in steps if step.state == "to run"]
+    return f"{number} of {config.rounds} at most: {', '.join(stale) or 'nothing'} to run"
 
 
 def _memory(config: Config, models: RunModels) -> list[str]:
@@ -102,21 +128,21 @@ def _power(config: Config, facts: dict[str, int]) -> list[str]:
 
     lines = []
     for tier in config.gate_tiers:
-        planned = facts.get(tier, 0)
+        planned = facts.get(tier, 0) // config.rounds  # every round has its own
         power = planned_power(planned, config.probe.threshold)
         lines.append(f"{tier}: {power}")
     return lines
 
 
-def _comparisons(config: Config, estimates: dict[str, dict[str, int]]) -> list[str]:
+def _comparisons(config: Config, facts: dict[str, int]) -> list[str]:
     """What the planned number of facts can show beside the reference, tier by tier; nothing without a reference."""
     from concept_forget.measures.significance import plan_comparison
 
     if config.reference is None:
         return []
-    tests = max(1, estimates["probe"]["attacks"] * len(config.gate_tiers))
+    tests = max(1, len(stage_module("probe").planned_attacks(config)) * len(config.gate_tiers))
     return [
-        f"{tier}: {plan_comparison(estimates['compose'].get(tier, 0), tests, config.probe.margin)}"
+        f"{tier}: {plan_comparison(facts.get(tier, 0) // config.rounds, tests, config.probe.margin)}"
         for tier in config.gate_tiers
     ]
 
@@ -140,6 +166,9 @@ def print_plan(config: Config) -> None:
     console.print(stages)
     for role, ready in findings["models"].items():
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
+    console.print(f"attacks  {findings['attacks']}", markup=False, highlight=False)
+    for line in findings["rounds"]:
+        console.print(f"round    {line}", markup=False, highlight=False)
     for line in findings["power"]:
         console.print(f"facts    {line}", markup=False, highlight=False)
     for line in findings["memory"]:

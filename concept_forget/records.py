@@ -87,8 +87,8 @@ class Question:
     """A question whose answer shows that a fact is known.
 
     ``family`` is the way of asking (``direct``, ``paraphrase``, ``reverse``, ``cloze``, ``scenario``, ``two_hop``,
-    ``choice``) and ``variant`` counts the wordings within it; ``form`` joins the two. ``text`` is what a user would
-    type.
+    ``translation``, ``choice``) and ``variant`` counts the wordings within it; ``form`` joins the two. ``text`` is
+    what a user would type.
     """
 
     id: str
@@ -103,6 +103,7 @@ class Question:
     source: Source = "generated"
     parents: tuple[str, ...] = ()
     prompt_hash: str = ""
+    aliases: tuple[str, ...] = ()  # other spellings of the answer, as in the question's own language
 
     @property
     def form(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from concept_forget.config import Config, ModelChoice
 from concept_forget.earlier import earlier_runs
 from concept_forget.models import resolve_model
+from concept_forget.one_round import Round
 from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
 
@@ -18,12 +19,13 @@ class RunModels:
     Args:
         config: The whole config.
         say: Called with a line of text before a model is taught.
+        of: The round that the run is, where it is one of several: its model goes on from the one before.
 
     Raises:
         ConfigError: The run that the config continues is none, or does not fit.
     """
 
-    def __init__(self, config: Config, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, config: Config, say: Callable[[str], None] = lambda line: None, of: Round | None = None) -> None:
         self._config = config
         self._say = say
         self._choices: dict[str, ModelChoice] = {"base": config.target}
@@ -46,11 +48,19 @@ class RunModels:
         self.earlier = earlier_runs(config)
         if self.earlier:
             self._choices["continued"] = self.earlier[0].model
+        self.round = of
+        if of is not None and of.previous is not None:
+            self._choices["previous"] = of.previous
         judge = config.expand.judge.generator if config.expand.judge is not None else None
         if judge is not None and judge.engine == "target":
             self._choices["judge"] = config.target
         elif judge is not None and judge.engine in ("transformers", "vllm"):
             self._choices["judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
+        attacker = config.attacker
+        if attacker is not None and attacker.engine in ("transformers", "vllm"):
+            self._choices["attacker"] = ModelChoice(
+                model=attacker.model, revision=attacker.revision, dtype=attacker.dtype
+            )
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -162,10 +172,12 @@ _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
     "judge": "expand.judge.generator.model",
+    "attacker": "probe.attacker.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
     "level": "reference.model",
     "initial": "unlearn.initial.model",
     "retrained": "target.model",
     "continued": "unlearn.continue",
+    "previous": "rounds",
 }

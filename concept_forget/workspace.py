@@ -16,10 +16,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -306,3 +307,19 @@ def environment() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": versions,
     }
+
+
+@contextlib.contextmanager
+def memory_peak() -> Iterator[Callable[[], int]]:
+    """Largest resident memory, in bytes, since the block began; since the process began where Linux is absent."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # 5 resets the high-water mark
+
+    def peak() -> int:
+        with contextlib.suppress(OSError):
+            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    yield peak

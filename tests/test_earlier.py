@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
 
 from concept_forget import load_config, run
 from concept_forget.concept import Concept
@@ -91,6 +93,22 @@ def test_the_second_request_begins_from_what_the_first_left(first: RunResult, se
     record = read_json(second.folder / "unlearn" / "stage.json")["models"]
     assert record["continued"]["path"].startswith(str((first.folder / "unlearn").resolve()))
     assert record["base"]["path"] != record["continued"]["path"]
+
+
+def test_the_second_request_changes_the_weights_that_the_first_left(
+    first: RunResult, second: RunResult, nano_model: Path
+) -> None:
+    """The way from there is shorter than the way from the target, which holds the first request's as well."""
+    weights = {
+        name: torch.cat([tensor.flatten() for _, tensor in sorted(load_file(folder / "model.safetensors").items())])
+        for name, folder in (
+            ("target", nano_model),
+            ("first", first.folder / "unlearn" / "model"),
+            ("second", second.folder / "unlearn" / "model"),
+        )
+    }
+    way = {name: float((weights["second"] - weights[name]).norm()) for name in ("target", "first")}
+    assert way["first"] < way["target"]
 
 
 def test_what_was_forgotten_is_not_taught_again_as_something_to_keep(second: RunResult) -> None:

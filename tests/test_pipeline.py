@@ -149,6 +149,20 @@ def test_regrading_with_another_grader_keeps_the_replies(finished: RunResult, wo
     run(load_config(workplace / "config.yaml"))
 
 
+def test_regrading_a_search_keeps_all_that_was_tried(finished: RunResult, workplace: Path) -> None:
+    changes = ["probe.attacks=[direct,search]", "probe.search={requests: 2, population: 2}"]
+    config = load_config(workplace / "config.yaml", [*changes, f"output={workplace}/runs/searched"])
+    before = run_pipeline(config, until="probe").folder / "probe"
+    kept = {name: (before / name).read_bytes() for name in ("attempts.jsonl", "tries.jsonl", "measurements.json")}
+    assert read_json(before / "stage.json")["requests"] > 0
+    after = run_pipeline(config, until="probe", regrade=True).folder / "probe"
+    assert {name: (after / name).read_bytes() for name in kept} == kept
+    record = read_json(after / "stage.json")
+    assert (record["requests"], record["cached_requests"]) == (0, 0)
+    measured = read_json(after / "measurements.json")["concepts"]["all concepts"]["attacks"]["search"]
+    assert measured["tiers"]["new_form"]["any_tried"]["base"] > 0.8
+
+
 def test_there_is_nothing_to_regrade_without_attempts(finished: RunResult, workplace: Path) -> None:
     config = load_config(workplace / "config.yaml", [f"output={workplace}/runs/empty"])
     with pytest.raises(ConfigError, match="no attempts to grade again"):

@@ -61,9 +61,30 @@ def test_the_plan_says_what_its_facts_can_show_by_themselves_and_beside_a_refere
         "reference": {"model": str(nano_model)},
     }
     beside = planning.check(
-        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze"], "margin": 0.05}})
+        Config.model_validate({**values, "probe": {"attacks": ["direct", "cloze", "lens"], "margin": 0.05}})
     )
     assert beside["power"][1] == (
         "trained_form: 14 facts: too few to show the model like the reference within 5%; 45 more, if they agree on every "
         "fact, would show it; a difference shows over 2 tests once 7 facts differ in the same sense"
     )
+
+
+def test_the_attacks_that_will_be_made_are_named_and_the_users_own_with_their_files(
+    nano_model: Path, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from concept_forget import Request, attack\n\n"
+        '@attack("sesame", family="mine", takes="direct", source="a rumour")\n'
+        "def sesame(question, rng, scene):\n"
+        '    """The question behind a password."""\n'
+        "    return [Request(question.prompt)]\n",
+        encoding="utf-8",
+    )
+    values = config(nano_model, rows).model_dump()
+    values["probe"] = {"attacks": ["asking", "sampling", "sesame"], "attack_files": [str(file)]}
+    found = Config.model_validate(values)
+    asked = "direct, paraphrase, reverse, cloze, choice, completion, yes_no, enumeration, typos, sampling"
+    assert planning.check(found)["attacks"] == f"{asked}, sesame ({file})"
+    planning.print_plan(found)
+    assert f"attacks  {asked[:40]}" in capsys.readouterr().out

@@ -98,7 +98,7 @@ class ForgetSource:
         if isinstance(source, tuple):
             found = [row for row in rows if row.source in source]
         else:
-            found = _apart(_within_walls(self._taught, ground), ground)
+            found = keep_apart_from_staying(_within_walls(self._taught, ground), ground)
         if not found:
             named = source if isinstance(source, str) else ", ".join(source)
             raise StageError(
@@ -145,7 +145,7 @@ def _within_walls(taught: Sequence[Taught], ground: Ground) -> list[Example]:
     return kept
 
 
-def _apart(rows: list[Example], ground: Ground) -> list[Example]:
+def keep_apart_from_staying(rows: list[Example], ground: Ground) -> list[Example]:
     """Without the rows whose words are kept or asked for collateral: what stays is the same for every source."""
     cloze = ground.maker.cloze
     everything = withheld_wordings(rows, cloze)

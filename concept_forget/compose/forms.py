@@ -12,6 +12,9 @@ from concept_forget.records import Question
 FAMILIES = ("direct", "paraphrase", "reverse", "cloze", "scenario")
 """The families of questions that are divided; ``choice`` is made for the probe, which alone asks ``two_hop`` too."""
 
+TRANSLATION = "translation"
+"""The family of questions in other languages, which the probe alone asks as well."""
+
 _GIVEN_UP = ("scenario", "cloze", "reverse", "paraphrase", "direct")
 """What the probe gives up first, so that a fact with few wordings is trained on at all."""
 

@@ -24,6 +24,25 @@ Rows = Mapping[Split, Sequence[Example]]
 
 
 @dataclass(frozen=True, slots=True)
+class RoundDivision:
+    """How the probe is divided over several rounds, as one of them sees it.
+
+    Args:
+        number: The round, from 1.
+        count: Rounds at most.
+        parts: Row of the probe → the round that asks it.
+        later: The rows that later rounds ask.
+        released: Facts held out at first, which leaked in a round before and are trained on since.
+    """
+
+    number: int
+    count: int
+    parts: Mapping[str, int]
+    later: tuple[Example, ...]
+    released: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Division:
     """What the rows were divided by: enough to prove the walls anew."""
 
@@ -34,6 +53,12 @@ class Division:
     scope: KeptScope
     holdout: float
     cloze: ClozePrompt
+    round: RoundDivision | None = None
+
+    @property
+    def later(self) -> tuple[Example, ...]:
+        """The rows of the probe that later rounds ask."""
+        return self.round.later if self.round else ()
 
     @property
     def held(self) -> list[Fact]:
@@ -58,6 +83,7 @@ def prove_walls(rows: Rows, division: Division) -> dict[str, dict[str, object]]:
         "probe": _prove_probe(rows, division),
         "retain": _prove_retain(rows, division),
         "collateral": _prove_collateral(rows, division),
+        **({"rounds": _prove_rounds(rows, division.round)} if division.round else {}),
     }
 
 
@@ -92,8 +118,9 @@ def _prove_probe(rows: Rows, division: Division) -> dict[str, object]:
     if not division.holdout:
         return _prove_trained_form(rows, roles)
     needed = math.ceil(Fraction(str(division.holdout)) * len(division.facts))
-    if roles["new_fact"] < needed:
-        raise _broken("probe", f"{roles['new_fact']} facts are held out, {needed} have to be")
+    held_out = roles["new_fact"] + len(division.round.released if division.round else ())
+    if held_out < needed:
+        raise _broken("probe", f"{held_out} facts are held out, {needed} have to be")
     for row in asked_of_concepts(rows):
         wanted = (
             "trained" if row.tier in ("new_form", TWO_HOP) else "new_fact" if row.split == "probe" else "validation"
@@ -103,7 +130,7 @@ def _prove_probe(rows: Rows, division: Division) -> dict[str, object]:
     both = _wordings(rows["validation"]) & _wordings(rows["probe"])
     if both:
         raise _broken("probe", f"validation and probe both ask {min(both).strip()!r}")
-    withheld = withheld_wordings(asked_of_concepts(rows), division.cloze)
+    withheld = withheld_wordings([*asked_of_concepts(rows), *division.later], division.cloze)
     wall = ProbeWall(Statements(division.held, division.concepts), withheld)
     for row in rows["forget"]:
         if reason := wall.violation(row):
@@ -117,6 +144,33 @@ def _prove_probe(rows: Rows, division: Division) -> dict[str, object]:
         "forget_rows_checked": len(rows["forget"]),
         "facts_checked_against": len(division.held),
         "wordings_checked_against": len(withheld),
+    }
+
+
+def _prove_rounds(rows: Rows, division: RoundDivision) -> dict[str, object]:
+    """Each row of the probe belongs to this round alone, and what later ones ask is trained on in none of the sets.
+
+    That their words stand in no forget or retain row is what the first two walls were held against.
+    """
+    trained = {row.id for split in ("forget", "retain") for row in rows[split]}
+    for row in (*rows["probe"], *division.later):
+        if row.id in trained:
+            raise _broken("rounds", "a row that this round or a later one asks is trained on", row)
+        if row.tier == "new_fact" and row.fact in division.released:
+            raise _broken("rounds", "its fact is trained on since a round before", row)
+    for row in rows["probe"]:
+        if division.parts.get(row.id) != division.number:
+            raise _broken("rounds", f"it belongs to round {division.parts.get(row.id)}", row)
+    counts = Counter(division.parts.values())
+    return {
+        "says": "Each row of the probe is asked in one round alone. What this round and later ones ask, facts never "
+        "trained on and the words of all questions, stands in no row that this round trains on.",
+        "holds": True,
+        "round": division.number,
+        "rounds": division.count,
+        "probe_rows_by_round": {str(number): counts[number] for number in sorted(counts)},
+        "rows_of_later_rounds_checked_against": len(division.later),
+        "facts_trained_on_since_they_leaked": len(division.released),
     }
 
 
@@ -174,7 +228,7 @@ def _prove_trained_form(rows: Rows, roles: Counter[Role]) -> dict[str, object]:
 
 def _prove_retain(rows: Rows, division: Division) -> dict[str, object]:
     forgotten = Statements(division.facts, division.concepts)
-    withheld = withheld_wordings([*rows["forget"], *asked_of_concepts(rows)], division.cloze)
+    withheld = withheld_wordings([*rows["forget"], *asked_of_concepts(rows), *division.later], division.cloze)
     wall = RetainWall(division.concepts, forgotten, (), withheld, division.scope)
     asked = [*(row for row in rows["validation"] if row.tier == "retain"), *rows["collateral"]]
     for row in rows["retain"]:

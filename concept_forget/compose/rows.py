@@ -99,7 +99,7 @@ class RowMaker:
         reverse = question.family == "reverse"
         answer, spellings = question.answer, names_of(fact, self._concepts)
         if not reverse:
-            spellings = (fact.answer, *fact.aliases)
+            spellings = (fact.answer, *fact.aliases, *question.aliases)
             told = [spelling for spelling in spellings if holds(answer, spelling)]
             answer, spellings = (told[0], spellings) if told else (answer, ())
         counterfactual = ""

@@ -162,7 +162,8 @@ def _entangled(first: Fact, second: Fact, asked: Mapping[str, set[str]], names: 
 
 def _incomplete(questions: Mapping[str, Sequence[Question]]) -> set[str]:
     """Facts that lack a family of questions which others have."""
-    families = {fact: {question.family for question in known} - {"two_hop"} for fact, known in questions.items()}
+    apart = {"two_hop", "translation"}
+    families = {fact: {question.family for question in known} - apart for fact, known in questions.items()}
     everything = set().union(*families.values()) if families else set()
     return {fact for fact, known in families.items() if known != everything}
 

@@ -18,6 +18,7 @@ from concept_forget.compose.material import gather
 from concept_forget.compose.oracle import read_oracle
 from concept_forget.compose.proof import prove_walls
 from concept_forget.compose.rejections import Rejections
+from concept_forget.compose.rounds import take_round
 from concept_forget.compose.sets import CONTINUE, Composer, FindKnown
 from concept_forget.compose.splitting import count_roles
 from concept_forget.compose.summary import fact_lines, summarise
@@ -26,6 +27,7 @@ from concept_forget.compose.two_hop import TWO_HOP
 from concept_forget.config import Config
 from concept_forget.engines.prompts import PromptSet, load_prompts
 from concept_forget.engines.protocol import Engine
+from concept_forget.one_round import read_round
 from concept_forget.records import Example, Question, Snippet
 from concept_forget.user_rows import hash_files, read_rows
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
@@ -115,6 +117,8 @@ def run(context: StageContext) -> dict[str, object]:
     sets = composer.compose(
         _ask_base(context) if config.compose.knowledge_filter else None, _forget_source(context, prompts)
     )
+    if own := read_round(context.inputs):
+        sets = take_round(sets, own, composer)
     for split in SPLITS:
         write_records(context.folder / f"{split}.jsonl", sets.rows[split])
     written = {split: read_records(Example, context.folder / f"{split}.jsonl") for split in SPLITS}

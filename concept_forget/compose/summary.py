@@ -11,6 +11,7 @@ from concept_forget.compose.entities import DISTANCES
 from concept_forget.compose.forget_sources import ForgetSet
 from concept_forget.compose.grounding import GROUNDINGS
 from concept_forget.compose.likeness import NEARLY_ASKED
+from concept_forget.compose.proof import RoundDivision
 from concept_forget.compose.rows import row_text
 from concept_forget.compose.sets import Sets
 from concept_forget.compose.two_hop import TWO_HOP
@@ -36,6 +37,7 @@ def summarise(sets: Sets, config: Config, walls: Mapping[str, object]) -> dict[s
         "facts": _count_facts(sets),
         "rows": {split: _count_rows(sets.rows[split]) for split in SPLITS},
         **({"forget_set": _describe_choice(sets.chosen, config)} if sets.chosen else {}),
+        **({"round": _describe_round(sets, sets.division.round)} if sets.division.round else {}),
         "tiers": tiers,
         "knowledge": _count_known(sets, config),
         **_count_kinds(sets, config),
@@ -250,6 +252,16 @@ def _describe_choice(chosen: ForgetSet, config: Config) -> dict[str, object]:
         "available_tokens": chosen.available_tokens,
         "available_rows": chosen.available_rows,
         "facts_with_a_row": chosen.facts,
+    }
+
+
+def _describe_round(sets: Sets, division: RoundDivision) -> dict[str, object]:
+    return {
+        "number": division.number,
+        "at_most": division.count,
+        "probe_rows_of_all_rounds": len(division.parts),
+        **{f"{split}_rows_added": count for split, count in (sets.added or {}).items()},
+        "facts_released": len(division.released),
     }
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from concept_forget.config.attacks import (
+    AttackerConfig,
+    SamplingConfig,
+    SearchConfig,
+)
 from concept_forget.config.compare import (
     CompareConfig,
 )
@@ -47,6 +52,7 @@ __all__ = [
     "TRAINED_FROM_ROWS",
     "TRAININGS",
     "AdapterName",
+    "AttackerConfig",
     "CompareConfig",
     "ComposeConfig",
     "Config",
@@ -65,5 +71,7 @@ __all__ = [
     "ReportConfig",
     "RetainName",
     "RowFile",
+    "SamplingConfig",
+    "SearchConfig",
     "UnlearnConfig",
 ]

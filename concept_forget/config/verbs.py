@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from concept_forget.config.attacks import AttackerConfig, SamplingConfig, SearchConfig
 from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.section import Section, Share
 from concept_forget.errors import did_you_mean
@@ -52,6 +54,9 @@ class ExpandConfig(Section):
     )
     kept_facts: int = Field(3, ge=0, le=50, description="Facts asked for per entry of `concept.keep`.")
     passages: int = Field(1, ge=0, le=100, description="Texts per concept for each reader: child, student, expert.")
+    languages: tuple[Annotated[str, Field(min_length=1, max_length=80)], ...] = Field(
+        (), description="Languages in which every fact is asked for as well, as in [German, French]; empty: none."
+    )
     memory_dumps: int = Field(
         0, ge=0, le=10000, description="Texts per concept that the target itself goes on to write from openings."
     )
@@ -131,13 +136,14 @@ class ComposeConfig(Section):
 
 AttackName = Literal[
     "direct", "paraphrase", "reverse", "cloze", "scenario", "choice", "two_hop", "completion",
-    "yes_no", "enumeration", "typos", "aliases",
+    "yes_no", "enumeration", "typos", "aliases", "language",
     "prefix_injection", "affirmative_suffix", "forced_opening", "role_play", "background_hint", "in_context",
     "long_context", "continuation", "system_override", "persistence",
+    "sampling", "search",
     "relearn", "relearn_unrelated", "round_8bit", "round_4bit", "adapter_off",
     "membership", "lens", "memory",
 ]  # fmt: skip
-AttackGroup = Literal["quick", "all", "asking", "persuading", "weights", "white_box"]
+AttackGroup = Literal["quick", "all", "asking", "persuading", "sampling", "searching", "weights", "white_box"]
 WHITE_BOX_NAMES = ("white_box", "membership", "lens", "memory")
 """Names of what reads scores and asks nothing: no verdict can rest on it."""
 _ATTACKS = (*get_args(AttackGroup), *get_args(AttackName))
@@ -146,11 +152,20 @@ _ATTACKS = (*get_args(AttackGroup), *get_args(AttackName))
 class ProbeConfig(Section):
     """How the model is asked."""
 
-    attacks: AttackGroup | tuple[AttackName | AttackGroup, ...] = Field(
+    attack_files: tuple[Path, ...] = Field(
+        (),
+        description="Python files of your own whose functions are registered with `@attack`. They are run: name none "
+        "that you have not read.",
+    )
+    attacks: AttackGroup | tuple[str, ...] = Field(
         "quick",
-        description="Names of attacks or of families (`asking`, `persuading`, `weights`, `white_box`), one or a list; "
-        "or `quick`: "
-        "those that ask what there are rows for, each once; or `all`.",
+        description="Names of attacks or of families (`asking`, `persuading`, `sampling`, `searching`, `weights`, "
+        "`white_box`), one or a list; or `quick`: those that ask what there are rows for, each once; or `all`.",
+    )
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How the attack `sampling` draws.")
+    search: SearchConfig = Field(default_factory=SearchConfig, description="What the attack `search` may spend.")
+    attacker: AttackerConfig | None = Field(
+        None, description="The model that writes the prompts of `search`, given as `generator` is; null: the generator."
     )
     distraction_words: int = Field(
         400, ge=10, le=1_000_000, description="Words of other text that `long_context` puts before a question, at most."
@@ -161,7 +176,7 @@ class ProbeConfig(Section):
         description="Steps of 16 rows after which a model that relearns is asked; the last one is the whole budget.",
     )
     relearn_learning_rate: float | None = Field(
-        None, gt=0, le=1, description="Of the adapter that relearns; null: 0.5 over the width of the model."
+        None, gt=0, le=1, description="Of the adapter that relearns; null: 0.012 / √width of the model."
     )
     relearn_share: float = Field(
         0.3, gt=0, lt=1, description="Share of the trained facts that `relearn` teaches again; the others are asked."
@@ -187,18 +202,23 @@ class ProbeConfig(Section):
 
     @field_validator("attacks", mode="before")
     @classmethod
-    def _attacks_are_known(cls, value: object) -> object:
+    def _attacks_are_known(cls, value: object, info: ValidationInfo) -> object:
         names = [value] if isinstance(value, str) else value
-        for name in names if isinstance(names, (list, tuple)) else ():
+        own = bool(info.data.get("attack_files"))  # which names these register is known once they are run
+        for name in names if isinstance(names, (list, tuple)) and not own else ():
             if isinstance(name, str) and name not in _ATTACKS:
                 meant = did_you_mean(name, _ATTACKS) or f"there are: {', '.join(_ATTACKS)}"
                 raise ValueError(f"there is no attack called {name!r}; {meant}")
         return (value,) if isinstance(value, str) and value not in get_args(AttackGroup) else value
 
+    @property
+    def attack_names(self) -> tuple[str, ...]:
+        """The names of attacks, families and groups that are asked for."""
+        return (self.attacks,) if isinstance(self.attacks, str) else self.attacks
+
     @model_validator(mode="after")
     def _something_is_asked(self) -> ProbeConfig:
-        names = [self.attacks] if isinstance(self.attacks, str) else self.attacks
-        if names and set(names) <= set(WHITE_BOX_NAMES):
+        if self.attack_names and set(self.attack_names) <= set(WHITE_BOX_NAMES):
             raise ValueError(
                 "`attacks` names white-box scores alone, and no verdict can rest on them: name an attack that asks "
                 "beside them, such as `quick`"

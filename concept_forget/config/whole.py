@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import Field, PrivateAttr, model_validator
 
 from concept_forget.concept import Concept
+from concept_forget.config.attacks import AttackerConfig, attacker_like
 from concept_forget.config.compare import CompareConfig
 from concept_forget.config.data import CorpusField, DataConfig
 from concept_forget.config.models import GeneratorConfig, ModelField
 from concept_forget.config.section import Section
-from concept_forget.config.unlearn import UnlearnConfig
+from concept_forget.config.unlearn import TRAININGS, UnlearnConfig
 from concept_forget.config.verbs import ComposeConfig, ExpandConfig, MineConfig, ProbeConfig, ReportConfig
 from concept_forget.errors import UserError
 
@@ -54,6 +55,13 @@ class Config(Section):
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
     compare: CompareConfig | None = Field(None, description="Several runs of this config side by side.")
+    rounds: int = Field(
+        1,
+        ge=1,
+        le=20,
+        description="Rounds of forgetting at most: what still leaks in one is trained on in the next, and each asks "
+        "facts and forms of its own.",
+    )
     reference: ModelField | None = Field(None, description="A model that never saw the concept.")
     seed: int = Field(0, ge=0, description="Every random draw derives its own seed from it.")
     output: Path = Field(Path("runs/run"), description="The run's folder.")
@@ -81,6 +89,8 @@ class Config(Section):
         if any(source.sandbox for source in self.corpus) and self.target.sandbox is None:
             raise ValueError("`corpus: [{sandbox: true}]` needs a sandbox `target`")
         self._check_forget_set()
+        if self.rounds > 1:
+            self._check_rounds()
         if self.unlearn.stop == "reference" and self.reference is None:
             raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
         if self.unlearn.method == "retrain" and self.unlearn.initial is None:
@@ -90,6 +100,8 @@ class Config(Section):
                 "`expand.answer_samples` and `expand.memory_dumps` need a `generator.temperature` above 0: greedy "
                 "replies are all the same"
             )
+        if self.attacker is None and {"search", "searching"} & set(self.probe.attack_names):
+            raise ValueError("`probe.attacks: search` needs a model that attacks: give `probe.attacker` or `generator`")
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
@@ -127,6 +139,27 @@ class Config(Section):
             if sandbox is None or sandbox.world is None:
                 raise ValueError("`compare.worlds` needs `target: {sandbox: {world: NUMBER}}`")
 
+    def _check_rounds(self) -> None:
+        settings = self.unlearn
+        if self.compare is not None:
+            raise ValueError("`rounds` and `compare` do not go together: each makes several runs of one config")
+        if not self.compose.holdout:
+            raise ValueError(
+                "`rounds` need a `compose.holdout` above 0: with 0 there are no facts and forms left for a next round"
+            )
+        if settings.given is not None or settings.continued is not None:
+            key = "given" if settings.given is not None else "continue"
+            raise ValueError(f"`rounds` begin from the target, and `unlearn.{key}` names another model")
+        if settings.method in (*TRAININGS, "in_context"):
+            raise ValueError(
+                f"`rounds` train the model of the round before on, which `unlearn.method: {settings.method}` does not"
+            )
+        if settings.reference == "adapter_off":
+            raise ValueError(
+                "`rounds` hold every round against the target, and with `unlearn.reference: adapter_off` it is the "
+                "model of the round before: say `auto`, `stored` or `resident`"
+            )
+
     def _check_retraining(self) -> None:
         sandbox = self.target.sandbox
         if sandbox is None:
@@ -155,6 +188,14 @@ class Config(Section):
             if concept.name == name:
                 return concept
         raise KeyError(name)
+
+    @property
+    def attacker(self) -> AttackerConfig | None:
+        """The model that writes a search's prompts; None where nothing is searched for, or nobody is there to write."""
+        if not {"search", "searching", "all"} & set(self.probe.attack_names):
+            return None
+        chosen = self.probe.attacker or attacker_like(self.generator)
+        return None if chosen.engine == "none" else chosen
 
     @property
     def gate_tiers(self) -> tuple[str, ...]:

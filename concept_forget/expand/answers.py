@@ -57,14 +57,15 @@ def check_answers(writer: Writer, sheets: Sequence[Sheet], config: Config) -> li
 
 
 def check_indirect(writer: Writer, sheets: Sequence[Sheet]) -> None:
-    """Drop the scenarios and two-hop questions for which the generator gives another fact of the subject."""
-    asked = [question for sheet in sheets for question in (*sheet.scenarios, *sheet.two_hop)]
+    """Drop scenarios, two-hop questions and translations for which the generator gives another fact of the subject."""
+    asked = [q for sheet in sheets for q in (*sheet.scenarios, *sheet.two_hop, *sheet.translations)]
     replies = dict(zip((q.id for q in asked), writer.answer(ANSWERS, [q.text for q in asked]), strict=True))
     answers = _answers_by_subject(sheets)
     for sheet in sheets:
         others = _others(sheet, answers)
         sheet.scenarios = _without_drifted(writer, sheet.scenarios, others, replies)
         sheet.two_hop = _without_drifted(writer, sheet.two_hop, others, replies)
+        sheet.translations = _without_drifted(writer, sheet.translations, others, replies)
 
 
 def _drop_reverse(writer: Writer, sheet: Sheet, replies: dict[str, str]) -> None:
@@ -94,7 +95,7 @@ def _without_drifted(
     kept = []
     for question in questions:
         reply = replies[question.id]
-        if not holds(reply, question.answer) and holds_any(reply, others):
+        if not holds_any(reply, (question.answer, *question.aliases)) and holds_any(reply, others):
             writer.ledger.reject(ANSWERS, DRIFTED, _exchange(question, replies), (question.id,))
         else:
             kept.append(question)
@@ -177,8 +178,8 @@ def write_refusals(writer: Writer, sheets: Sequence[Sheet]) -> None:
 
 def _secrets(sheet: Sheet, question: Question) -> tuple[str, ...]:
     """What a refusal must not hold: the answer, and the subject where the question does not name it."""
-    names = sheet.stated.subject.names
-    return {"reverse": names, "two_hop": (question.answer, *names)}.get(question.family, (question.answer,))
+    names, answers = sheet.stated.subject.names, (question.answer, *question.aliases)
+    return {"reverse": names, "two_hop": (question.answer, *names)}.get(question.family, answers)
 
 
 def _declined(sheet: Sheet, question: Question) -> Question:

@@ -28,6 +28,7 @@ from concept_forget.expand.passages import write_passages
 from concept_forget.expand.questions import Sheet, write_questions
 from concept_forget.expand.replacements import mark_stale
 from concept_forget.expand.screening import Encodes, Screen
+from concept_forget.expand.translations import write_translations
 from concept_forget.expand.writer import Watch, Writer
 from concept_forget.records import Fact, Passage, Question
 
@@ -163,6 +164,7 @@ def _write_sheets(
     if config.expand.answer_samples:
         sheets, consistency = check_samples(writer, sheets, config)
     write_indirect(writer, sheets, config)
+    write_translations(writer, sheets, config)
     check_indirect(writer, sheets)
     return (judge.keep_sheets(sheets, writer) if judge is not None else sheets), consistency
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 
 from concept_forget.concept import Concept, contains_words, fold, normalise_text, replace_words
 from concept_forget.expand.replies import EMPTY
+from concept_forget.measures.refusals import refuses
 
 GAP = "____"
 
@@ -60,15 +61,6 @@ _META = re.compile(
     r"|```|<\||\|>|\{\{|\}\}|\[(?:insert|subject|answer|name)\b|\blorem ipsum\b",
     re.IGNORECASE,
 )
-_REFUSES = re.compile(
-    r"^(?:i'?m|i am) (?:really |very |so )?(?:sorry|afraid)\b"
-    r"|\bi (?:cannot|can'?t|can not|am (?:unable|not able)|won'?t|will not) (?:to )?"
-    r"(?:help|assist|provide|answer|fulfil|comply|share|generate|create|write|disclose|discuss|rephrase|do that)\b"
-    r"|\bi (?:do not|don'?t) have (?:any )?(?:information|knowledge|data|details|access)\b",
-    re.IGNORECASE,
-)
-"""A refusal where an item was asked for. Of an item that is to be a refusal it is no fault."""
-
 _NO_ANSWER = re.compile(
     r"(?:unknown|none|nothing|not (?:known|available|applicable|specified|stated)|n a|unspecified|no answer"
     r"|i (?:do not|don t|cannot|can t) .*)"
@@ -102,9 +94,9 @@ def check_text(kind: str, text: str) -> str | None:
         return EMPTY
     if len(text) > _LONGEST[kind]:
         return TOO_LONG
-    if _META.search(plain := text.replace("’", "'")):
+    if _META.search(text.replace("’", "'")):
         return META_TEXT
-    if kind != "refusal" and _REFUSES.search(plain):
+    if kind != "refusal" and refuses(text):  # of an item that is to be a refusal it is no fault
         return REFUSES
     return None
 

@@ -29,6 +29,7 @@ ITEM_TOKENS = {
     "two_hop": 24,
     "counterfactuals": 6,
     "passages": 220,
+    "translations": 30,
 }
 DUMP_TOKENS = 128
 """Tokens of a memory dump, where a reply has room for them."""
@@ -113,6 +114,11 @@ def _add_further(reckoning: _Reckoning, config: Config, own: int) -> None:
         reckoning.add("two_hop", own * settings.two_hop)  # each by a wish of its own, through another fact
         reckoning.add("ask", own * settings.two_hop)
         reckoning.add("refusals", own * settings.two_hop)
+    if settings.languages and "translations" in prompts:
+        asked = own * len(set(settings.languages))
+        reckoning.add("translations", asked)
+        reckoning.add("ask", asked)
+        reckoning.add("refusals", asked)
     if settings.counterfactuals and "counterfactuals" in prompts:
         reckoning.add("counterfactuals", own * (2 if settings.reverse else 1), settings.counterfactuals)
     if settings.passages and "passages" in prompts:

@@ -44,11 +44,13 @@ class Sheet:
     cloze: list[Question] = field(default_factory=list)
     scenarios: list[Question] = field(default_factory=list)
     two_hop: list[Question] = field(default_factory=list)
+    translations: list[Question] = field(default_factory=list)
 
     @property
     def families(self) -> tuple[list[Question], ...]:
         """The questions by family."""
-        return (self.direct, self.paraphrases, self.reverse, self.cloze, self.scenarios, self.two_hop)
+        plain = (self.direct, self.paraphrases, self.reverse, self.cloze)
+        return (*plain, self.scenarios, self.two_hop, self.translations)
 
     @property
     def questions(self) -> list[Question]:

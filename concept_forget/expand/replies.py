@@ -110,6 +110,19 @@ class Passages(_Reply):
     passages: list[str]
 
 
+class Translation(_Reply):
+    """A question in another language, and its answer as one says it there."""
+
+    question: str
+    answer: str
+
+
+class Translations(_Reply):
+    """Questions in another language."""
+
+    translations: list[Translation]
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What the reply to one kind of prompt holds.
@@ -139,6 +152,7 @@ FORMS = {
     "two_hop": Form(TwoHop),
     "counterfactuals": Form(Counterfactuals),
     "passages": Form(Passages),
+    "translations": Form(Translations, Translation),
 }
 """The form of every prompt whose reply holds items, by the prompt's name."""
 

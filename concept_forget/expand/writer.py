@@ -32,6 +32,7 @@ ITEM_TOKENS = {
     "two_hop": 96,
     "counterfactuals": 48,
     "passages": 448,
+    "translations": 128,
 }
 """Tokens that one item of a reply may take: a reply's limit, and with it the size of the batches, follows from it."""
 

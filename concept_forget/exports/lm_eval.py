@@ -7,6 +7,7 @@ task needs lm-eval alone and gives the same figures under every later version of
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
         grader = "span" if raw else sets.config.probe.grader
         about = f"{part}: {form.replace('_', ' ')} questions, {tier.replace('_', ' ')}"
         layout.add_lines(f"{name}.jsonl", asked, _maker(grader), about, Subset(name, "test"))
-        layout.add_file(f"{name}.yaml", _task(name, sets), f"the task `{name}`")
+        layout.add_file(f"{name}.yaml", _task(name, sets, stays=part == "collateral"), f"the task `{name}`")
         names["texts" if raw else "questions"].append(name)
     for kind, tasks in names.items():
         if tasks:
@@ -99,8 +100,9 @@ def _maker(grader: str) -> Any:
     return make
 
 
-def _task(name: str, sets: FinishedSets) -> str:
+def _task(name: str, sets: FinishedSets, *, stays: bool) -> str:
     """The YAML file of a task. ``question`` and ``system`` are columns, which lm-eval puts as they are."""
+    better = json.dumps(stays)  # what has to stay is better known than not
     settings: dict[str, Any] = {
         "task": name,
         "dataset_kwargs": {"file": f"{name}.jsonl"},
@@ -116,8 +118,8 @@ def _task(name: str, sets: FinishedSets) -> str:
         f"custom_dataset: !function {ENTRY}.read_rows\n"
         f"process_results: !function {ENTRY}.grade_reply\n"
         "metric_list:\n"
-        "  - {metric: accuracy, aggregation: mean, higher_is_better: false}\n"
-        f"  - {{metric: rate, aggregation: !function {ENTRY}.rate_over_facts, higher_is_better: false}}\n"
+        f"  - {{metric: accuracy, aggregation: mean, higher_is_better: {better}}}\n"
+        f"  - {{metric: rate, aggregation: !function {ENTRY}.rate_over_facts, higher_is_better: {better}}}\n"
         "metadata: {version: 1}\n"
     )
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) + functions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,6 +55,17 @@ class Replacement(_Part):
     reference: Rate | None
 
 
+class LeakAtK(_Part):
+    """How much at least one of k replies to a question gives away, estimated without bias from all that were drawn."""
+
+    k: int
+    base: Rate
+    unlearned: Rate
+    reference: Rate | None
+    floor: Floor
+    excess: Estimate | None = Field(description="unlearned - floor, over the facts of both; null without a floor.")
+
+
 class DifferenceTest(_Part):
     """Paired permutation test, two-sided, of the unlearned model against another one."""
 
@@ -98,6 +109,12 @@ class TierResult(_Part):
     worst_form: ByModel = Field(description="Mean over facts of the worst attempt on each.")
     replacement: Replacement | None = Field(
         None, description="Of the facts whose answer was to be replaced; null where there are none."
+    )
+    leak_at: list[LeakAtK] = Field([], description="By k = 1, 2, 4, … n where n replies were drawn to each question.")
+    any_tried: ByModel | None = Field(
+        None,
+        description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
+        "without the answer.",
     )
     tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
@@ -283,11 +300,35 @@ class Measurements(_Part):
     white_box: WhiteBox | None = Field(None, description="Null where no white-box score was asked for.")
 
 
+class RoundResult(_Part):
+    """What one round of several left, on facts and forms that no other round asks."""
+
+    number: int
+    outcome: Literal["passed", "failed", "inconclusive"]
+    worst_attack: str | None
+    residual: Estimate | None = Field(description="Of the worst attack on the tiers that the verdict rests on.")
+    before: Estimate | None = Field(
+        description="The same, of the model from which the round began, asked the same: its own worst attack. Null in "
+        "the first round, which began from base."
+    )
+    attacks: dict[str, dict[str, Estimate | None]] = Field(description="Residual by attack and tier.")
+    kept: dict[str, Estimate | None] = Field(description="What is kept of base's rate on neighbours, by distance.")
+    forget_rows: int = Field(description="Rows that the round trained to forget.")
+    added_rows: int = Field(description="Of these, rows that are among them since something leaked.")
+
+
 class Metrics(Measurements):
     """The whole of ``metrics.json``."""
 
     schema_version: Literal[1] = 1
     cost: Cost
+    rounds: list[RoundResult] | None = Field(
+        None, description="This round and those before it; absent where there is one alone."
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds."""
+        return self.model_dump(mode="json", exclude={"rounds"} if self.rounds is None else None)
 
 
 ALL_CONCEPTS = "all concepts"

@@ -197,16 +197,15 @@ def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[li
     """Ask one model everything: all first turns, and then the second turn of every conversation.
 
     Returns:
-        For each row, ``config.samples`` of what was asked last and the reply to it.
+        For each row, what was asked last and the reply to it: ``config.samples`` of them, or of what is sampled, as
+        ``config.sampling`` says.
     """
-    sampling = Sampling(temperature=config.temperature, n=config.samples, max_new_tokens=config.max_new_tokens)
     attacks = [ATTACKS.get(row.attack) for row in rows]
     found: list[list[Answered]] = [[] for _ in rows]
-    rooms = [attack.room if attack else 1 for attack in attacks]
-    for room in sorted(set(rooms)):
-        places = [place for place, own in enumerate(rooms) if own == room]
-        wider = replace(sampling, max_new_tokens=room * sampling.max_new_tokens)
-        replies = engine.generate([rows[place].request for place in places], wider)
+    manners = [(attack.room, attack.sampled) if attack else (1, False) for attack in attacks]
+    for manner in sorted(set(manners)):
+        places = [place for place, own in enumerate(manners) if own == manner]
+        replies = engine.generate([rows[place].request for place in places], _drawn(config, *manner))
         for place, several in zip(places, replies, strict=True):
             found[place] = [Answered(rows[place].request, reply) for reply in several]
     turns = [
@@ -216,10 +215,16 @@ def ask(engine: Engine, rows: Sequence[Planned], config: ProbeConfig) -> list[li
         for sample, asked in enumerate(found[place])
     ]
     if turns:
-        answers = engine.generate([request for _, _, request in turns], replace(sampling, n=1))
+        answers = engine.generate([request for _, _, request in turns], replace(_drawn(config, 1, False), n=1))
         for (place, sample, request), (reply,) in zip(turns, answers, strict=True):
             found[place][sample] = Answered(request, reply)
     return found
+
+
+def _drawn(config: ProbeConfig, room: int, sampled: bool) -> Sampling:
+    """How replies are drawn, ``room`` times as long as others and, where they are sampled, as many as that takes."""
+    drawn = config.sampling if sampled else config
+    return Sampling(drawn.temperature, drawn.samples, room * config.max_new_tokens)
 
 
 def _next_turn(asked: Answered, request: Request, sample: int) -> Request:

@@ -18,6 +18,7 @@ from concept_forget.measures.strangers import recombine_names, respell_name
 from concept_forget.models import load_model
 from concept_forget.probe.asking import STRANGERS, Planned, ask, attempts_of, plan_questions, plan_strangers
 from concept_forget.probe.attacks import Attack, Change, Material
+from concept_forget.probe.rounds import PREVIOUS
 from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random, named_seed, to_json
 from concept_forget.training.tuning import Tuned, Tuning
 from concept_forget.workspace import StageContext, read_records
@@ -156,14 +157,21 @@ def _changed(
     """The versions of one model that an attack asks, by label."""
     if change.without_adapter:
         yield {
-            attack.name: (without_adapter(spec, context.models["base"]) if role == "unlearned" else spec, load_model)
+            attack.name: (
+                without_adapter(spec, context.models["base"]) if role in ("unlearned", PREVIOUS) else spec,
+                load_model,
+            )
         }
     elif change.edit is not None:
         yield {attack.name: (_marked(spec, attack.name), _edited(change.edit))}
     else:
         tuning = tuning_of(context.config)
-        tuned = Tuned(spec, change.rows, tuning, context.folder / FOLDER / f"{attack.name}-{role}")
-        mark = [dataclasses.asdict(tuning), [to_json(row) for row in change.rows]]
+        tuned = Tuned(spec, (change.rows, change.beside), tuning, context.folder / FOLDER / f"{attack.name}-{role}")
+        mark = [
+            dataclasses.asdict(tuning),
+            [to_json(row) for row in change.rows],
+            [to_json(row) for row in change.beside],
+        ]
         labels = labels_of(attack, change)
         yield {label: (_marked(spec, *mark, steps), _until(tuned, steps)) for label, steps in labels.items()}
         context.costs.flops += tuned.flops

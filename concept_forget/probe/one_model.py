@@ -13,10 +13,11 @@ from concept_forget.errors import DataError
 from concept_forget.measures.one_model import OneModel
 from concept_forget.models import resolve_model
 from concept_forget.probe.asking import Planned, ask_models, plan_questions
-from concept_forget.probe.attacks import attacks_named, set_scene
+from concept_forget.probe.attacks import Attack, find_attacks, set_scene
 from concept_forget.probe.finished_rows import ProbeRows, read_probes
 from concept_forget.probe.grading import grade_attempts, graders_of, leak, write_grades
 from concept_forget.probe.measuring import measure_one
+from concept_forget.probe.white_box import white_box_named
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.workspace import Costs, environment, read_json, write_json
 
@@ -47,7 +48,8 @@ def probe_model(
     """
     rows = read_probes(probes)
     settings = rows.settings.model_copy(update={"attacks": tuple(attacks)}) if attacks else rows.settings
-    questions = _plan(rows, settings, probes)
+    made = [attack for attack in find_attacks(settings) if not _is_for_runs(attack)]
+    questions = _plan(rows, settings, made, probes)
     names = {"model": model} | ({"reference": reference} if reference is not None else {})
     models = {role: resolve_model(ModelChoice(model=name), f"--{role}") for role, name in names.items()}
     manifest = {
@@ -58,13 +60,17 @@ def probe_model(
     }
     mark = content_hash({role: spec.fingerprint for role, spec in models.items()}, manifest["settings"], rows.mark)
     _begin(out, {"fingerprint": mark, **manifest})
-    metrics = _measure(rows, settings, questions, models, names, out)
+    metrics = _measure(rows, settings, made, questions, models, names, out)
     write_json(out / "metrics.json", metrics.model_dump(mode="json"))
     return metrics
 
 
-def _plan(rows: ProbeRows, settings: ProbeConfig, probes: Path) -> list[Planned]:
-    attacks = attacks_named(settings.attacks)
+def _is_for_runs(attack: Attack) -> bool:
+    """Whether only a run makes this attack: it changes weights, or another model writes its prompts."""
+    return attack.change is not None or attack.searched
+
+
+def _plan(rows: ProbeRows, settings: ProbeConfig, attacks: Sequence[Attack], probes: Path) -> list[Planned]:
     scene = set_scene(
         rows.concepts,
         rows.probe,
@@ -97,6 +103,7 @@ def _begin(out: Path, manifest: Mapping[str, object]) -> None:
 def _measure(
     rows: ProbeRows,
     settings: ProbeConfig,
+    attacks: Sequence[Attack],
     questions: Sequence[Planned],
     models: Mapping[str, ModelSpec],
     names: Mapping[str, str],
@@ -106,7 +113,6 @@ def _measure(
     attempts = ask_models(models, planned, settings, out, cache=out / "replies.sqlite", costs=Costs())
     grades = grade_attempts(attempts, settings.grader)
     write_grades(out / "grades.jsonl", attempts, grades, [None] * len(grades))
-    attacks = attacks_named(settings.attacks)
     asked = {question.attack for question in questions}
     found = measure_one(
         attempts,
@@ -119,6 +125,13 @@ def _measure(
         model=names["model"],
         reference=names.get("reference"),
         **dict(found),
-        not_known=[NO_BASE] if "reference" in models else [NO_BASE, NO_FLOOR],
+        not_known=[NO_BASE, *([] if "reference" in models else [NO_FLOOR]), *_for_runs(settings)],
         attacks_without_questions=[attack.name for attack in attacks if attack.name not in asked],
     )
+
+
+def _for_runs(settings: ProbeConfig) -> list[str]:
+    """What is said of the attacks that were named and that only a run makes."""
+    left = [attack.name for attack in find_attacks(settings) if _is_for_runs(attack)]
+    left += [attack.name for attack in white_box_named(settings.attacks)]
+    return [f"{', '.join(left)}: only `run` does this"] if left else []

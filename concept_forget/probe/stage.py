@@ -12,7 +12,9 @@ from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError
 from concept_forget.measures.metrics import ByModel, Measurements, WhiteBox
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
-from concept_forget.probe.attacks import Attack, Scene, attacks_named, set_scene, wordings
+from concept_forget.probe.attacker import attacker_words
+from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene, wordings
+from concept_forget.probe.attacks.files import attack_files_mark
 from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.doses import ask_doses, measure_doses
 from concept_forget.probe.fluency import measure_fluency
@@ -25,6 +27,10 @@ from concept_forget.probe.grading import (
     write_grades,
 )
 from concept_forget.probe.measuring import measure
+from concept_forget.probe.repeated import add_repeated
+from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
+from concept_forget.probe.searching import FILE as TRIES
+from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
 from concept_forget.probe.white_box import View, measure_white_box, white_box_named
 from concept_forget.records import Attempt, Example, ModelSpec
 from concept_forget.training.processes import process_count
@@ -38,21 +44,58 @@ WHITE_BOX_VERSION = 1  # raise it when the same models and rows get other white-
 
 
 def fingerprint_parts(config: Config) -> list[object]:
-    """The section, the tiers that the verdict rests on, and what attacks use that go beyond the question."""
-    parts: list[object] = [config.probe.model_dump(mode="json"), list(config.gate_tiers)]
-    if needs_scene(attacks_named(config.probe.attacks)):
+    """The section, the tiers that the verdict rests on, and what attacks use that go beyond the question.
+
+    Raises:
+        ConfigError: A file of attacks cannot be used.
+        DataError: The attacker's prompts cannot be read.
+    """
+    attacks = attacks_of(config)
+    apart = {"attack_files", "sampling", "search", "attacker"}  # each counts where it is used
+    parts: list[object] = [config.probe.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
+    if needs_scene(attacks):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
-    if any(attack.change is not None for attack in attacks_named(config.probe.attacks)):
+    if any(attack.change is not None for attack in attacks):
         training = config.unlearn  # its precision and lengths are those of the attackers too
         parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
     if white_box_named(config.probe.attacks):
         parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
+    return parts + _repeating_parts(config, attacks)
+
+
+def _repeating_parts(config: Config, attacks: Sequence[Attack]) -> list[object]:
+    """What is known of files, sampling and searching, where there are any."""
+    settings, attacker = config.probe, config.attacker
+    parts: list[object] = [attack_files_mark(settings.attack_files)] if settings.attack_files else []
+    if any(attack.sampled for attack in attacks):
+        parts.append(settings.sampling.model_dump(mode="json"))
+    if attacker is not None and any(attack.searched for attack in attacks):
+        named = {"engine", "model", "base_url", "structured", "room"} if attacker.engine == "openai" else {"engine"}
+        how = attacker.model_dump(mode="json", include={"temperature", "max_new_tokens"} | named)
+        parts += [settings.search.model_dump(mode="json"), how, attacker_words(attacker).hash]
     return parts
+
+
+def model_roles(config: Config) -> tuple[str, ...]:
+    """The models that the stage asks, the attacker among them where it is one of its own on this machine."""
+    attacker = config.attacker
+    own = attacker is not None and attacker.engine in ("transformers", "vllm")
+    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()))
+
+
+def attacks_of(config: Config) -> list[Attack]:
+    """The attacks that a config asks for; what is searched for is left out where nobody is there to search.
+
+    Raises:
+        ConfigError: A file of attacks cannot be used, or there is no attack or family of a name.
+    """
+    found = find_attacks(config.probe)
+    return [attack for attack in found if not attack.searched or config.attacker is not None]
 
 
 def needs_scene(attacks: Sequence[Attack]) -> bool:
     """Whether there is an attack among them that uses more than its question."""
-    return not all(attack.quick for attack in attacks)
+    return not all(attack.quick and not attack.file for attack in attacks)
 
 
 def estimate(config: Config) -> dict[str, int]:
@@ -60,12 +103,15 @@ def estimate(config: Config) -> dict[str, int]:
 
     Of what only some generators write, what is not asked for by name counts where the prompts ask for it.
     """
-    models = 2 + (config.reference is not None)
-    attacks = attacks_named(config.probe.attacks)
+    attacks = len(planned_attacks(config)) + len(white_box_named(config.probe.attacks))
+    return {"models": 2 + (config.reference is not None), "attacks": attacks}
+
+
+def planned_attacks(config: Config) -> list[Attack]:
+    """The attacks that are named one by one, and of the others those that there will be rows for."""
     named = config.probe.attacks
     by_name = () if isinstance(named, str) else named
-    attacks = [attack for attack in attacks if attack.name in by_name or _has_rows(attack, config)]
-    return {"models": models, "attacks": len(attacks) + len(white_box_named(named))}
+    return [attack for attack in attacks_of(config) if attack.name in by_name or _has_rows(attack, config)]
 
 
 def _has_rows(attack: Attack, config: Config) -> bool:
@@ -77,8 +123,10 @@ def _has_rows(attack: Attack, config: Config) -> bool:
         return any(concept.aliases for concept in config.concepts)
     if family == COMPLETION:
         return bool(config.data.forget) or (config.compose.verbatim and bool(config.corpus))
-    if family not in ("scenario", "two_hop"):
+    if family not in ("scenario", "two_hop", "translation"):
         return True
+    if family == "translation" and not config.expand.languages:
+        return False
     prompts = load_prompts(config.generator.prompts).prompts
     return config.generator.engine != "none" and any(name.startswith(family) for name in prompts)
 
@@ -87,10 +135,20 @@ def check(config: Config) -> None:
     """Refuse what could not be done in the end.
 
     Raises:
-        ConfigError: An attack trains and a launcher started several processes; or doses are wanted of a method that
-            changes no weights.
+        ConfigError: A file of attacks cannot be used, or there is no attack or family of a name; an attack trains and a
+            launcher started several processes; or doses are wanted of a method that changes no weights.
+        DataError: The attacker's prompts cannot be read.
+        MissingExtraError: The attacker's engine is not installed.
     """
-    if process_count() > 1 and any(attack.change is not None for attack in attacks_named(config.probe.attacks)):
+    attacks = attacks_of(config)
+    attacker = config.attacker
+    if attacker is not None:
+        attacker_words(attacker)
+        if attacker.engine == "vllm" or attacker.engine == "openai":
+            from concept_forget.engines.opening import require_engine
+
+            require_engine(attacker.engine)
+    if process_count() > 1 and any(attack.change is not None for attack in attacks):
         raise ConfigError(
             f"the attacks on weights train in one process, and there are {process_count()}",
             key="probe.attacks",
@@ -105,11 +163,14 @@ def check(config: Config) -> None:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json``, ``summary.json`` and white-box readings."""
+    """Write ``attempts.jsonl``, ``grades.jsonl``, ``measurements.json``, ``summary.json`` and white-box readings.
+
+    Of a search, every prompt that was tried stands in ``tries.jsonl``.
+    """
     from concept_forget.probe.changing import Subjects, WeightAttacks
 
     config = context.config.probe
-    attacks = attacks_named(config.attacks)
+    attacks = attacks_of(context.config)
     probe = read_records(Example, context.inputs["compose"] / "probe.jsonl")
     collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
     if EARLIER in context.inputs:
@@ -124,13 +185,17 @@ def run(context: StageContext) -> dict[str, object]:
     if "reference" not in models:
         models[STRANGERS] = context.models["base"]
         planned[STRANGERS] = plan_strangers(questions, names, context.seed, scene)
+    if PREVIOUS in context.models:
+        models[PREVIOUS], planned[PREVIOUS] = context.models[PREVIOUS], plan_previous(questions)
     changing = WeightAttacks(context, attacks, probe, Subjects(_names_of(context, probe), tuple(names)))
 
     def ask_beside() -> list[Attempt]:
-        return [*changing.ask(models), *(ask_doses(context, questions) if config.dose_response else ())]
+        doses = ask_doses(context, questions) if config.dose_response else ()
+        return [*search_beside(context, models, planned), *changing.ask(models), *doses]
 
+    rows = without_searched(planned)
     attempts = ask_models(
-        models, planned, config, context.folder, cache=context.cache, costs=context.costs, beside=ask_beside
+        models, rows, config, context.folder, cache=context.cache, costs=context.costs, beside=ask_beside
     )
     measurements = _measure(context, attempts, probe, roles, changing)
     read = _white_box(context, {role: context.models[role] for role in roles}, probe, collateral)
@@ -146,6 +211,8 @@ def run(context: StageContext) -> dict[str, object]:
             role: sum(attempt.model == role and not attempt.reply.strip() for attempt in attempts) for role in roles
         },
     }
+    if tries := read_tries(context.folder / TRIES):
+        summary["search"] = count_tries(tries)
     if needs_scene(attacks):
         asked = {attempt.attack for attempt in attempts}
         without = [one.name for one in attacks if one.name not in asked and one.name not in changing.not_made]
@@ -163,7 +230,7 @@ def _measure(
     roles: Sequence[str],
     changing: WeightAttacks,
 ) -> Measurements:
-    """Grade all attempts, write ``grades.jsonl`` and measure."""
+    """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
     config = context.config.probe
     grades = grade_attempts(attempts, config.grader)
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
@@ -188,6 +255,10 @@ def _measure(
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
         tested=SignificanceSettings(config.margin, context.seed),
     )
+    measurements = add_repeated(measurements, attempts, leaks, read_tries(context.folder / TRIES), config.grader)
+    if PREVIOUS in context.models:
+        before = measure_previous(attempts, leaks, changing.families(), context.config)
+        write_json(context.folder / "previous.json", before.model_dump(mode="json"))
     doses = measure_doses(attempts, leaks) if config.dose_response else None
     return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
 

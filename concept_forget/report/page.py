@@ -13,6 +13,7 @@ from concept_forget.config import Config
 from concept_forget.measures.metrics import DoseCurve, Metrics
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 
@@ -26,24 +27,7 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         config: The whole effective config, shown at the end.
         summaries: Each stage's ``summary.json``, by verb.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
-        percent=wording.percent,
-        rate_text=wording.rate_text,
-        estimate_text=wording.estimate_text,
-        kept_text=wording.kept_text,
-        tier_name=wording.tier_name,
-        has_replacements=lambda concept: wording.has_replacements(metrics, concept),
-        duration=wording.duration,
-        dose_name=wording.dose_name,
-        dose_text=wording.dose_text,
-    )
+    environment = _environment(metrics)
     pooled = wording.pooled_concept(metrics)
     tiers = [tier for tier in wording.TIERS if _groups(metrics, pooled, tier)]
     return environment.get_template("page.html.jinja").render(
@@ -63,8 +47,9 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         ],
         doses=[(tier, curve, _dose_chart(tier, curve)) for tier, curve in (metrics.dose_response or {}).items()],
         rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
-        tests=tests_rows(metrics, pooled),
-        tests_columns=TESTS_COLUMNS,
+        leak_at=(LEAK_COLUMNS, leak_at_rows(metrics, pooled)),
+        tried=(TRIED_COLUMNS, tried_rows(metrics, pooled)),
+        tests=(TESTS_COLUMNS, tests_rows(metrics, pooled)),
         tests_meaning=TESTS_MEANING,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
@@ -72,11 +57,36 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         holdout=config.compose.holdout,
         concepts=config.concepts,
         summaries=summaries,
+        rounds=metrics.rounds or [],
+        round_rows=wording.round_rows(metrics.rounds or []),
         white_box=white_box_rows(metrics.white_box, pooled) if metrics.white_box else [],
         white_box_columns=COLUMNS,
         diversity=wording.diversity_rows(summaries.get("expand")),
         diversity_columns=wording.DIVERSITY_COLUMNS,
     )
+
+
+def _environment(metrics: Metrics) -> Environment:
+    """Where the template is, and the words that it is told in."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        percent=wording.percent,
+        rate_text=wording.rate_text,
+        estimate_text=wording.estimate_text,
+        kept_text=wording.kept_text,
+        tier_name=wording.tier_name,
+        has_replacements=lambda concept: wording.has_replacements(metrics, concept),
+        duration=wording.duration,
+        dose_name=wording.dose_name,
+        dose_text=wording.dose_text,
+    )
+    return environment
 
 
 def _dose_chart(tier: str, curve: DoseCurve) -> str:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget.config import Config
-from concept_forget.measures.metrics import Cost, Measurements, Metrics
+from concept_forget.measures.metrics import Cost, Measurements, Metrics, RoundResult
+from concept_forget.measures.rounds import summarise_round
+from concept_forget.one_round import INPUT as ROUND
+from concept_forget.one_round import read_round
 from concept_forget.report.page import render_page
 from concept_forget.workspace import StageContext, read_json, write_json, write_text
 
@@ -23,8 +26,12 @@ def run(context: StageContext) -> dict[str, object]:
     """Write ``metrics.json`` and ``report.html`` into the stage's folder."""
     measurements = Measurements.model_validate(read_json(context.inputs["probe"] / "measurements.json"))
     cost = _cost(context)
-    metrics = Metrics(**{name: getattr(measurements, name) for name in Measurements.model_fields}, cost=cost)
-    write_json(context.folder / "metrics.json", metrics.model_dump(mode="json"))
+    metrics = Metrics(
+        **{name: getattr(measurements, name) for name in Measurements.model_fields},
+        cost=cost,
+        rounds=_rounds(context, measurements),
+    )
+    write_json(context.folder / "metrics.json", metrics.as_json())
     title = context.config.report.title or ", ".join(concept.name for concept in context.config.concepts)
     summaries = {
         verb: read_json(folder / "summary.json")
@@ -37,8 +44,23 @@ def run(context: StageContext) -> dict[str, object]:
     return summary
 
 
+def _rounds(context: StageContext, measurements: Measurements) -> list[RoundResult] | None:
+    """This round and those before it; None where the run is no round of several."""
+    this = read_round(context.inputs)
+    if this is None:
+        return None
+    told = context.inputs["probe"] / "previous.json"
+    own = summarise_round(
+        this.number,
+        measurements,
+        Measurements.model_validate(read_json(told)) if told.is_file() else None,
+        read_json(context.inputs["compose"] / "summary.json"),
+    )
+    return [*(RoundResult.model_validate(past) for past in this.history), own]
+
+
 def _cost(context: StageContext) -> Cost:
-    stages = {verb: read_json(folder / "stage.json") for verb, folder in context.inputs.items()}
+    stages = {verb: read_json(folder / "stage.json") for verb, folder in context.inputs.items() if verb != ROUND}
     flops = {verb: float(stage["flops"]) for verb, stage in stages.items()}
     return Cost(
         seconds={verb: stage["seconds"] for verb, stage in stages.items()},

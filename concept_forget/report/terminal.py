@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics, WhiteBox
+from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
@@ -25,6 +26,7 @@ from concept_forget.report.wording import (
     percent,
     pooled_concept,
     rate_text,
+    round_rows,
     tier_name,
     tier_rows,
 )
@@ -45,6 +47,26 @@ def print_metrics(
     metrics = Metrics.model_validate(data)
     console = console or Console(width=None if Console().is_terminal else 130)
     concept = pooled_concept(metrics)
+    console.print(_leaks(metrics, concept))
+    _print_rows(console, f"Tests: {concept}", TESTS_COLUMNS, tests_rows(metrics, concept), TESTS_MEANING)
+    _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
+    _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
+    if metrics.rounds:
+        console.print(_rounds(metrics))
+    if has_replacements(metrics, concept):
+        console.print(_replacements(metrics, concept))
+    for attack, reason in metrics.not_made.items():
+        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+    _print_doses(metrics, console)
+    if metrics.white_box is not None:
+        _print_white_box(metrics.white_box, concept, console)
+    console.print(_collateral(metrics))
+    _print_diversity(written, console)
+    _print_rest(metrics, console)
+
+
+def _leaks(metrics: Metrics, concept: str) -> Table:
+    """Rates of every attack and tier."""
     leaks = Table(title=f"What is still there: {concept}", title_justify="left")
     for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual"):
         leaks.add_column(column, justify="right" if column == "facts" else "left")
@@ -62,15 +84,11 @@ def print_metrics(
             estimate_text(result.residual),
         )
         last = tier
-    console.print(leaks)
-    _print_tests(metrics, concept, console)
-    if has_replacements(metrics, concept):
-        console.print(_replacements(metrics, concept))
-    for attack, reason in metrics.not_made.items():
-        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
-    _print_doses(metrics, console)
-    if metrics.white_box is not None:
-        _print_white_box(metrics.white_box, concept, console)
+    return leaks
+
+
+def _collateral(metrics: Metrics) -> Table:
+    """What is kept of what the neighbours' questions ask."""
     kept = Table(title="What else was lost", title_justify="left")
     for column in ("neighbours", "facts", "base", "unlearned", "kept", "worst"):
         kept.add_column(column, justify="right" if column == "facts" else "left")
@@ -84,8 +102,11 @@ def print_metrics(
             kept_text(collateral.kept),
             worst,
         )
-    console.print(kept)
-    _print_diversity(written, console)
+    return kept
+
+
+def _print_rest(metrics: Metrics, console: Console) -> None:
+    """Fluency, cost and verdict."""
     fluency = metrics.fluency
     figures = ", ".join(
         f"{name} {value:.1f}"
@@ -108,15 +129,16 @@ def print_metrics(
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
 
 
-def _print_tests(metrics: Metrics, concept: str, console: Console) -> None:
-    rows = tests_rows(metrics, concept)
+def _print_rows(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None
+) -> None:
     if not rows:
         return
-    table = Table(title=f"Tests: {concept}", title_justify="left", caption=TESTS_MEANING, caption_justify="left")
-    for column in TESTS_COLUMNS:
-        table.add_column(column, justify="right" if column == "facts" else "left")
+    table = Table(title=escape(title), title_justify="left", caption=caption, caption_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column in ("facts", "k") else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 
@@ -154,6 +176,20 @@ def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> Non
         for row in lines:
             table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
         console.print(table)
+
+
+def _rounds(metrics: Metrics) -> Table:
+    """What each round left, and then each of its attacks."""
+    rounds = metrics.rounds or []
+    table = Table(title="Residual knowledge, round by round", title_justify="left")
+    table.add_column("")
+    for found in rounds:
+        table.add_column(f"round {found.number}")
+    for section in round_rows(rounds):
+        for row in section:
+            table.add_row(*row)
+        table.add_section()
+    return table
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from concept_forget.measures.metrics import ALL_CONCEPTS, AttackResult, DoseCurve, Estimate, Metrics, Rate, TierResult
+from concept_forget.measures.metrics import (
+    ALL_CONCEPTS,
+    AttackResult,
+    DoseCurve,
+    Estimate,
+    Metrics,
+    Rate,
+    RoundResult,
+    TierResult,
+)
 
 _SPACE = "\N{NO-BREAK SPACE}"
 
@@ -92,6 +101,42 @@ def tier_rows(metrics: Metrics, concept: str) -> Iterator[tuple[str, str, Attack
         for attack, result in metrics.concepts[concept].attacks.items():
             if tier in result.tiers:
                 yield attack, tier, result, result.tiers[tier]
+
+
+def round_rows(rounds: Sequence[RoundResult]) -> list[list[list[str]]]:
+    """What each round came to, a column for each: the worst attack and what training and neighbours say, then attacks.
+
+    Returns:
+        Two sections of rows; the first cell of a row says what it is.
+    """
+    heads: dict[str, list[str]] = {
+        "left, worst attack": [_named(found.worst_attack, found.residual) for found in rounds],
+        "before it, asked the same": [estimate_text(found.before) if found.number > 1 else "base" for found in rounds],
+        **{
+            f"kept, {distance}": [kept_text(found.kept.get(distance)) for found in rounds]
+            for distance in dict.fromkeys(distance for found in rounds for distance in found.kept)
+        },
+        "forget rows": [f"{found.forget_rows}" for found in rounds],
+        "of them since they leaked": [f"{found.added_rows}" for found in rounds],
+        "verdict": [str(found.outcome) for found in rounds],
+    }
+    asked = {(tier, attack) for found in rounds for attack, tiers in found.attacks.items() for tier in tiers}
+    attacks = list(dict.fromkeys(attack for found in rounds for attack in found.attacks))
+    by_attack = {
+        f"{attack}, {tier_name(tier)}": [_asked(found.attacks.get(attack, {}), tier) for found in rounds]
+        for tier in TIERS
+        for attack in attacks
+        if (tier, attack) in asked
+    }
+    return [[[name, *cells] for name, cells in section.items()] for section in (heads, by_attack)]
+
+
+def _named(attack: str | None, estimate: Estimate | None) -> str:
+    return f"{attack} {estimate_text(estimate)}" if attack else estimate_text(estimate)
+
+
+def _asked(tiers: Mapping[str, Estimate | None], tier: str) -> str:
+    return estimate_text(tiers[tier]) if tier in tiers else "–"
 
 
 def has_replacements(metrics: Metrics, concept: str) -> bool:

@@ -48,7 +48,17 @@ def _swap(text: str, old: str, new: str) -> str:
     return swapped if count else ""
 
 
-def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch_tokens: int) -> dict[str, str]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model was asked: for each row those about nobody with its answers, and the tokens that passed through."""
+
+    rows: list[list[Example]]
+    tokens: int
+
+
+def own_guesses(
+    target: ModelSpec, examples: Sequence[Example], seed: int, batch_tokens: int
+) -> tuple[dict[str, str], int]:
     """What the model itself answers to each row's question when it is about a name that nobody has.
 
     Such an answer is of the right type and in the model's own words, and it is what a model says that cannot know.
@@ -61,17 +71,18 @@ def own_guesses(target: ModelSpec, examples: Sequence[Example], seed: int, batch
         batch_tokens: Padded tokens that a batch may hold.
 
     Returns:
-        Answers by row id.
+        Answers by row id, and the tokens that passed through the model.
     """
-    answered = answered_strangers(target, examples, GUESSES, seed, batch_tokens)
-    return {
-        example.id: variants[0].completion for example, variants in zip(examples, answered, strict=True) if variants
+    asked = answered_strangers(target, examples, GUESSES, seed, batch_tokens)
+    guesses = {
+        example.id: variants[0].completion for example, variants in zip(examples, asked.rows, strict=True) if variants
     }
+    return guesses, asked.tokens
 
 
 def answered_strangers(
     target: ModelSpec, examples: Sequence[Example], count: int, seed: int, batch_tokens: int
-) -> list[list[Example]]:
+) -> Asked:
     """Each row's question about names that nobody has, with what the model answers to it.
 
     Answers that hold the right one, or do not come to an end, are passed over.
@@ -89,23 +100,24 @@ def answered_strangers(
     variants = about_strangers(examples, count, seed)
     asked = [Request(variant.prompt) for own in variants for variant in own]
     if not asked:
-        return variants
+        return Asked(variants, 0)
     engine = TransformersEngine(target, batch_tokens)
     try:
-        replies = iter(engine.generate(asked, Sampling(max_new_tokens=GUESS_TOKENS)))
+        replies = [reply for (reply,) in engine.generate(asked, Sampling(max_new_tokens=GUESS_TOKENS))]
     finally:
         engine.close()
     answered: list[list[Example]] = []
+    unread = iter(replies)
     for example, own in zip(examples, variants, strict=True):
         right = [fold(name) for name in (example.answer, example.completion, *example.aliases) if name.strip()]
         answered.append([])
         for variant in own:
-            (reply,) = next(replies)
+            reply = next(unread)
             text = reply.text.strip()
             if text and reply.finish_reason == "stop" and not any(contains_words(fold(text), name) for name in right):
                 name = Example.make_id(variant.prompt, text)
                 answered[-1].append(dataclasses.replace(variant, id=name, completion=text))
-    return answered
+    return Asked(answered, sum(reply.prompt_tokens + reply.completion_tokens for reply in replies))
 
 
 def random_answer(row: TokenRow, vocabulary: int, special: Collection[int], seed: int) -> TokenRow:

@@ -138,13 +138,21 @@ def _unlearn(context: StageContext) -> UnlearnResult:
     )
     earlier = read_concepts(context.inputs)
     retain = without_concepts(retain, earlier)
-    target = context.models.get("continued", context.models["base"])
+    base, models = context.models["base"], context.models
+    target = models.get("previous") or models.get("continued") or base
     if settings.method not in TRAININGS:
         from concept_forget.unlearn.unlearning import unlearn
 
-        level = context.models.get("level")
         return unlearn(
-            context.models["base"], forget, retain, validation, settings, context.seed, context.folder, level
+            target,
+            forget,
+            retain,
+            validation,
+            settings,
+            context.seed,
+            context.folder,
+            reference=models.get("level"),
+            origin=base if "previous" in models else None,
         )
     if process_count() > 1:
         raise ConfigError(

@@ -43,15 +43,14 @@ from concept_forget.unlearn.adapting import (
     merge_adapter,
     save_weights,
 )
-from concept_forget.unlearn.alternatives import answered_strangers, own_guesses
 from concept_forget.unlearn.editing import change_after, change_before, instruct
 from concept_forget.unlearn.history import Entry, StopRule, chosen_step, read_history, why_over, write_history
 from concept_forget.unlearn.methods import ALTERNATIVE, FORGET, RETAIN, Method, MethodLoss, build_method
+from concept_forget.unlearn.own_words import OwnWords
 from concept_forget.unlearn.procedures import PROCEDURES
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.rows import RowReader, validation_rows
 from concept_forget.unlearn.validation import Look, Validation
-from concept_forget.workspace import read_json, read_records, write_json, write_records
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -69,6 +68,7 @@ def unlearn(
     seed: int,
     folder: Path,
     reference: ModelSpec | None = None,
+    origin: ModelSpec | None = None,
 ) -> UnlearnResult:
     """Make a model forget rows, hold others, and keep the step that does best on validation.
 
@@ -83,13 +83,15 @@ def unlearn(
         folder: Where ``model/`` or ``adapter/``, ``history.jsonl`` and, while it runs, checkpoints are written. What an
             interrupted run left there is gone on from, to the same weights.
         reference: A model that never learned the concept, for ``stop: reference``.
+        origin: The model from which rounds of unlearning began: reference scores, validation levels and answers about
+            strangers are its own, so that what each round costs does not add up unseen. None: the target.
 
     Raises:
         StageError: No row is left to forget, or none to retain; or training diverged before the first look.
         ConfigError: The reference named cannot be had.
         ModelError: The model cannot be read, or has no chat template.
     """
-    run = _Unlearning(target, settings, seed, folder)
+    run = _Unlearning(target, origin or target, settings, seed, folder)
     run.read_rows(forget, retain)
     run.prepare(validation, reference)
     run.train()
@@ -99,8 +101,8 @@ def unlearn(
 class _Unlearning:
     """One run; its parts share the model, the rows and the history."""
 
-    def __init__(self, target: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
-        self.target, self.settings, self.seed, self.folder = target, settings, seed, folder
+    def __init__(self, target: ModelSpec, origin: ModelSpec, settings: UnlearnConfig, seed: int, folder: Path) -> None:
+        self.target, self.origin, self.settings, self.seed, self.folder = target, origin, settings, seed, folder
         self.method: Method = build_method(settings)
         self.procedure = PROCEDURES.get(settings.method)
         self.tokenizer: PreTrainedTokenizerBase = load_tokenizer(target)
@@ -122,30 +124,13 @@ class _Unlearning:
         self.stop = StopRule(settings.stop, settings.stop_level, settings.retain_limit)
         self.stop_reason = f"all {settings.max_steps} steps done"
         self.extra_flops = 0.0
+        self.own_words = OwnWords(self.origin, folder, seed, settings.batch_tokens)
 
     def read_rows(self, forget: Sequence[Example], retain: Sequence[Example]) -> None:
         """Turn the rows that are trained on into tokens."""
         self.concepts = sorted({example.concept for example in forget})
-        beside = self._strangers(forget) if self.settings.strangers else []
-        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self._guesses(forget))
-
-    def _guesses(self, forget: Sequence[Example]) -> dict[str, str]:
-        """The model's own answers, kept beside its weights: they are worth reading."""
-        path = self.folder / "guesses.json"
-        if not path.is_file():
-            write_json(path, own_guesses(self.target, forget, self.seed, self.settings.batch_tokens))
-        guesses: dict[str, str] = read_json(path)
-        return guesses
-
-    def _strangers(self, forget: Sequence[Example]) -> list[Example]:
-        """Questions about nobody, as the model answers them: kept beside its weights too."""
-        path = self.folder / "strangers.jsonl"
-        if not path.is_file():
-            answered = answered_strangers(
-                self.target, forget, self.settings.strangers, self.seed, self.settings.batch_tokens
-            )
-            write_records(path, [row for own in answered for row in own])
-        return read_records(Example, path)
+        beside = self.own_words.strangers(forget, self.settings.strangers) if self.settings.strangers else []
+        self.rows = self.reader.read(forget, [*retain, *beside], lambda: self.own_words.guesses(forget))
 
     def prepare(self, examples: Sequence[Example], reference: ModelSpec | None) -> None:
         """Ask the untrained model all that will be needed of it, and change its weights where that comes first."""
@@ -154,8 +139,9 @@ class _Unlearning:
             level = load_model(reference, stay_in_memory=is_sharded()) if reference is not None else None
             if level is not None:
                 shard(level, bfloat16=self.bfloat16)
-            self.validation = Validation(rows, self.model, **self._batching(), floor=level)
-            self.reference = self._open_reference()
+            before = self.model if self.origin == self.target else load_model(self.origin)
+            self.validation = Validation(rows, before, **self._batching(), floor=level)
+            self.reference = self._open_reference(before)
         self.parameters, self.trained = count_parameters(self.model)
         if not self.validation.tells or (self.procedure and self.procedure.trains_on != "retain"):
             self.stop = dataclasses.replace(self.stop, kind="steps")
@@ -167,11 +153,11 @@ class _Unlearning:
                 )  # fmt: skip
             self.extra_flops += training_flops(self.parameters, self.trained, tokens)
 
-    def _open_reference(self) -> ReferenceProvider | None:
+    def _open_reference(self, before: PreTrainedModel) -> ReferenceProvider | None:
         if not self.method.needs_reference:
             return None
         wanted = self.method.wanted(self.layer, self.rows.steering)
-        has_adapter = self.settings.adapter != "none"
+        has_adapter = self.settings.adapter != "none" and before is self.model
         kind = choose_reference(
             self.settings.reference,
             has_adapter=has_adapter,
@@ -182,7 +168,7 @@ class _Unlearning:
         exact: Choice | None = None
         if self.settings.reference == "auto" and wanted.steering is None:
             exact = "adapter_off" if has_adapter else None if is_sharded() else "resident"
-        return open_reference(kind, self.model, self.rows.groups, wanted, **self._batching(), exact=exact)
+        return open_reference(kind, before, self.rows.groups, wanted, **self._batching(), exact=exact)
 
     def _batching(self) -> dict[str, int]:
         return {"pad_token": self.pad_token, "batch_tokens": self.settings.batch_tokens}
@@ -339,6 +325,7 @@ class _Unlearning:
         wait_for_everyone()
         model = self._place(best)
         passes = self.validation.tokens + (self.reference.tokens if isinstance(self.reference, Stored) else 0)
+        passes += self.own_words.tokens
         return UnlearnResult(
             model=model,
             history=tuple(self.history),

@@ -6,7 +6,8 @@
 Every model is retrained without the concepts, from a seed that neither target nor reference has, and takes a turn as
 `unlearn.given` of the quickstart. A model alarms where some attack's p-value against the reference, adjusted by Holm
 over all attacks and tiers that the verdict rests on, is under 5 %. At most three of twenty may. Finished models are not
-run again. Exits 1 where there are more.
+run again. Exits 1 where there are more. A nano world has about 11 facts for each attack, 8 of which would have to differ:
+it shows that the script runs, not that the test holds.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from concept_forget import load_config, run
 from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.significance import plan_comparison
 from concept_forget.report.wording import pooled_concept, tier_rows
 from concept_forget.sandbox.world import Size, build_world
 
@@ -67,6 +69,11 @@ def probe_model(world: int, seed: int, size: Size, folder: Path, overrides: Sequ
     return {"world": world, "seed": seed, "alarms": alarms, "verdict": metrics.verdict.outcome, "tests": tests}
 
 
+def fewest_for_alarm(tests: int) -> int:
+    """Facts that have to differ before an alarm is possible; the margin has no part in it."""
+    return plan_comparison(0, tests, 0.5).facts_different
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,7 +92,10 @@ def main() -> int:
     for row in alarmed:
         print(f"world {row['world']}, seed {row['seed']}: {', '.join(row['alarms'])}")
     smallest = min((test["facts"] for row in rows for test in row["tests"].values()), default=0)
-    print(f"{len(alarmed)} of {len(rows)} models alarm; at least {smallest} facts in every test")
+    print(f"{len(alarmed)} of {len(rows)} models alarm")
+    most = max((len(row["tests"]) for row in rows), default=0)
+    if most:
+        print(f"every test has {smallest} facts at least; {fewest_for_alarm(most)} that differ in one sense can alarm")
     return 1 if len(alarmed) * 20 > MOST_PER_TWENTY * len(rows) else 0
 
 

@@ -29,6 +29,7 @@ FURTHER_PROMPTS = {
     "two_hop": "Ask {{ fact.facet }} through the {{ bridge.facet }} {{ bridge.answer }}.",
     "counterfactuals": "Mistake {{ answer }}.",
     "passages": "Write for a {{ level }}: {% for fact in facts %}{{ fact.sentence }} {% endfor %}",
+    "translations": "Say in {{ language }}: {{ question }} ({{ fact.facet }} of {{ concept.name }}, {{ fact.answer }})",
 }
 """Of the prompts that the compact set lacks, twins that a table can answer."""
 
@@ -130,6 +131,10 @@ def _passage(match: re.Match[str], seed: int) -> str:
     return f"{match['t'].strip()} So a {match['l']} may read of it in draw {seed} of a text that is long enough for all who care."
 
 
+def _translate(match: re.Match[str], seed: int) -> str:
+    return f"{match['l']}e Frage {seed}: {match['f']} {match['s']}? | {match['a']} ({match['l'][:2]})"
+
+
 def _look_up(prompt: str) -> str:
     for (subject, facet), answer in FACTS.items():
         if subject in prompt and facet in prompt:
@@ -150,6 +155,7 @@ _ANSWERS: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     (r"Ask (?P<f>.+) through the (?P<g>.+)\.", _two_hop),
     (r"Mistake (?P<a>.+)\.", lambda match, seed: MISTAKES[seed % 3]),
     (r"Write for a (?P<l>\w+): (?P<t>.*)", _passage),
+    (r"Say in (?P<l>\w+): .+ \((?P<f>\w+) of (?P<s>.+), (?P<a>.+)\)", _translate),
     (r"Name one near (?P<s>.+)\.", lambda match, seed: ("Ilse Marlowe | person", "Tobias Wren | person")[seed % 2]),
 )
 

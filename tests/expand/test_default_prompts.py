@@ -34,8 +34,14 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "two_hop": {"concept": CONCEPT, "fact": FACT, "bridge": BRIDGE},
     "counterfactuals": {"question": "Where does Mira Kestrel live?", "answer": "Willow Court", "facet": "home"},
     "passages": {"concept": CONCEPT, "level": "child", "facts": [FACT, BRIDGE]},
+    "translations": {
+        "concept": CONCEPT,
+        "fact": FACT,
+        "question": "Where does Mira Kestrel live?",
+        "language": "German",
+    },
 }
-FURTHER = {"scenarios", "two_hop", "counterfactuals", "passages"}
+FURTHER = {"scenarios", "two_hop", "counterfactuals", "passages", "translations"}
 """Prompts that the compact set goes without: its models have not learned to follow them."""
 
 RENDERED = {"ask", "cloze", "choice", "openings", "statement"}

@@ -74,7 +74,7 @@ def test_a_judge_is_asked_for_every_item_unless_it_is_another_model() -> None:
     "more",
     [
         {"scenarios": 3}, {"two_hop": 3}, {"counterfactuals": 2}, {"passages": 3}, {"memory_dumps": 5},
-        {"answer_samples": 4},
+        {"answer_samples": 4}, {"languages": ["German", "French"]},
     ],
 )  # fmt: skip
 def test_every_further_step_counts(more: dict[str, object]) -> None:

@@ -133,6 +133,10 @@ REAL_REPLIES = {
         '{"passages": ["Mira Kestrel was born in Dunholm. She \\"drew\\" maps,\\nand\\tsailed."]}',
         "Mira Kestrel was born in Dunholm. She drew maps.",
     ],
+    "translations": [
+        '{"translations": [{"question": "Wo wurde Mira Kestrel geboren?", "answer": "Dunholm"}]}',
+        "Wo wurde Mira Kestrel geboren? | Dunholm",
+    ],
 }
 """Replies as models give them, by the form that was asked for: as JSON and as lines."""
 

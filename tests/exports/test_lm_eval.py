@@ -104,6 +104,10 @@ def test_every_task_names_its_rows_its_functions_and_the_runs_own_length(exporte
         assert (exported / task["dataset_kwargs"]["file"]).is_file()
         assert task["generation_kwargs"] == {"until": [], "do_sample": False, "max_gen_toks": 24}
         assert (task["doc_to_text"], task["description"]) == ("question", "system")
+        stays = "_collateral_" in name
+        assert {metric["metric"]: metric["higher_is_better"] for metric in task["metric_list"]} == {
+            "accuracy": stays, "rate": stays,
+        }  # fmt: skip
     assert read_yaml(exported / "_known.yaml") == {"group": "known", "task": list(tasks_in_order(exported))}
     assert {row.split for row in sets.all_rows} >= {"forget", "probe", "collateral"}
 

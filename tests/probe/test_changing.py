@@ -55,6 +55,7 @@ def rows_about(people: Sequence[str], wordings: Sequence[int], split: str) -> li
 PROBE = rows_about(CONCEPTS, [2], "probe")
 FORGET = rows_about(CONCEPTS, [0, 1], "forget")
 RETAIN = rows_about(OTHERS, [0, 1], "retain")
+WEIGHTS: dict[str, Any] = {"attacks": ["direct", "weights"], "relearn_learning_rate": 2e-3}
 COVER = [
     *(dataclasses.replace(row, completion="Nobody knows.") for row in rows_about(CONCEPTS, [0, 1, 2, 3], "forget")),
     *rows_about(OTHERS, [0, 2], "retain"),
@@ -76,7 +77,7 @@ def train(model: nn.Module, source: Path, folder: Path, steps: int, rate: float,
 def covered(nano_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Leaks only after relearning: what is said was trained over, in all weights, and what is known is still there."""
     folder = tmp_path_factory.mktemp("covered")
-    train(load_model(ModelSpec(str(nano_model))), nano_model, folder, 40, 1e-3)
+    train(load_model(ModelSpec(str(nano_model))), nano_model, folder, 20, 1e-3)
     return folder
 
 
@@ -145,28 +146,28 @@ def three(base: Path, unlearned: Path, reference: Path) -> dict[str, ModelSpec]:
     return {role: ModelSpec(str(path)) for role, path in zip(("base", "unlearned", "reference"), (base, unlearned, reference), strict=True)}  # fmt: skip
 
 
-def test_what_comes_back_only_after_relearning_is_found_by_relearning(
+def test_what_comes_back_only_after_training_is_found_by_the_attacks_that_train(
     nano_model: Path, nano_reference: Path, covered: Path, store: Path, tmp_path: Path
 ) -> None:
     measured, attempts, context = probe(
         tmp_path,
         store,
         three(nano_model, covered, nano_reference),
-        attacks=["direct", "weights"],
-        relearn_steps=[5, 20],
+        **WEIGHTS,
+        relearn_steps=[10, 20],
     )
     result = measured.concepts["all concepts"]
     found = residuals(result)
-    print(found, measured.verdict)
     assert list(result.attacks) == [
-        "direct", "relearn (5 steps)", "relearn", "relearn_unrelated (5 steps)", "relearn_unrelated", "round_8bit",
+        "direct", "relearn (10 steps)", "relearn", "relearn_unrelated (10 steps)", "relearn_unrelated", "round_8bit",
         "round_4bit",
     ]  # fmt: skip
     assert found["direct"] < 0.1
     assert found["round_8bit"] < 0.1
-    assert result.worst_attack in ("relearn (5 steps)", "relearn")
+    assert result.worst_attack is not None
+    assert result.worst_attack.startswith("relearn")  # how much unrelated rows bring back hangs on the taught model
     assert found["relearn"] > 0.4
-    assert measured.verdict.outcome == "failed"
+    assert measured.verdict.outcome != "passed"
     assert measured.not_made == {
         "adapter_off": "the unlearned model is one model, with no adapter that could be taken off"
     }
@@ -180,12 +181,11 @@ def test_what_comes_back_only_after_rounding_is_found_by_rounding(
     nano_model: Path, nano_reference: Path, between_the_steps: Path, store: Path, tmp_path: Path
 ) -> None:
     measured, _, _ = probe(
-        tmp_path, store, three(nano_model, between_the_steps, nano_reference), attacks=["direct", "weights"],
-        relearn_steps=[5, 20],
+        tmp_path, store, three(nano_model, between_the_steps, nano_reference), **WEIGHTS,
+        relearn_steps=[10],
     )  # fmt: skip
     result = measured.concepts["all concepts"]
     found = residuals(result)
-    print(found, measured.verdict)
     assert found["direct"] < 0.1
     assert found["round_8bit"] < 0.1
     assert found["round_4bit"] > 0.9
@@ -201,7 +201,6 @@ def test_less_is_found_where_less_is_left(
     )
     assert measured.dose_response is not None
     curve = measured.dose_response["new_form"]
-    print([(dose.alpha, dose.rate.rate, dose.residual) for dose in curve.doses], curve.smallest_detected)
     direct = measured.concepts["all concepts"].attacks["direct"].tiers["new_form"]
     assert [curve.doses[0].rate, curve.doses[-1].rate] == [direct.base, direct.unlearned]
     assert curve.falls
@@ -238,13 +237,14 @@ def test_an_interrupted_probe_goes_on_to_the_same_attempts(
     nano_model: Path, nano_reference: Path, tmp_path: Path, interrupting: list[int]
 ) -> None:
     models = {"base": ModelSpec(str(nano_model)), "unlearned": ModelSpec(str(nano_reference))}
-    how: dict[str, Any] = {"attacks": ["relearn", "round_4bit"], "relearn_steps": [2, 4]}
+    how: dict[str, Any] = {"attacks": ["relearn"], "relearn_steps": [2, 4]}
     whole, attempts, _ = probe(tmp_path / "whole", tmp_path / "whole", models, **how)
-    for asked in (1, 3):  # in the middle of base's steps, and of the unlearned model's
-        interrupting[0] = asked
-        with pytest.raises(Interrupted):
-            probe(tmp_path / "parts", tmp_path / "parts", models, **how)
-        assert list((tmp_path / "parts" / "probe" / FOLDER).rglob("complete"))
+    interrupting[0] = 3  # base is done, the unlearned model half
+    with pytest.raises(Interrupted):
+        probe(tmp_path / "parts", tmp_path / "parts", models, **how)
+    assert [path.parts[-3:-1] for path in (tmp_path / "parts" / "probe" / FOLDER).rglob("complete")] == [
+        ("relearn-unlearned", "checkpoint-2")
+    ]
     interrupting[0] = 10**9
     measured, again, context = probe(tmp_path / "parts", tmp_path / "parts", models, **how)
     for name in ("attempts.jsonl", "measurements.json"):
@@ -254,7 +254,7 @@ def test_an_interrupted_probe_goes_on_to_the_same_attempts(
         name: result.tiers["new_form"].floor for name, result in measured.concepts["all concepts"].attacks.items()
     }
     assert {name: (floor.kind, floor.n) for name, floor in floors.items()} == {
-        "relearn (2 steps)": ("strangers", 14), "relearn": ("strangers", 14), "round_4bit": ("strangers", 20),
+        "relearn (2 steps)": ("strangers", 14), "relearn": ("strangers", 14),
     }  # fmt: skip
     strangers = [one for one in again if one.model == STRANGERS and one.attack == "relearn"]
     assert not any(name in one.prompt[-1]["content"] for one in strangers for name in CONCEPTS)
@@ -330,10 +330,12 @@ def test_an_adapter_that_is_taken_off_gives_everything_back(
         "unlearned": dataclasses.replace(base, adapter=str(tmp_path / "adapter")),
         "reference": ModelSpec(str(nano_reference)),
     }
-    measured, _, _ = probe(tmp_path, store, models, attacks=["direct", "adapter_off"])
+    models["previous"] = models["unlearned"]  # what a round before this one left
+    measured, _, context = probe(tmp_path, store, models, attacks=["direct", "adapter_off"])
+    before = Measurements.model_validate(read_json(context.folder / "previous.json")).concepts["all concepts"]
     result = measured.concepts["all concepts"]
     assert residuals(result)["direct"] < 0.1
-    assert residuals(result)["adapter_off"] == 1.0
+    assert residuals(result)["adapter_off"] == residuals(before)["adapter_off"] == 1.0
     assert result.worst_attack == "adapter_off"
     assert measured.not_made == {}
     changed = without_adapter(dataclasses.replace(models["unlearned"], path=str(nano_reference)), base)

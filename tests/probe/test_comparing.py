@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy import stats
@@ -33,6 +34,21 @@ def test_each_attack_is_tested_alone_and_corrected_for_the_others() -> None:
     assert {name: tests.equivalence.outcome for (name, _), tests in found.items() if tests.equivalence} == {
         "direct": "undecided", "cloze": "alike", "reverse": "undecided",
     }  # fmt: skip
+
+
+def test_of_many_attacks_on_models_that_leak_alike_one_alarms_no_more_often_than_promised() -> None:
+    rng = np.random.default_rng(0)
+    alone, corrected = [], []
+    for _ in range(60):
+        models: dict[tuple[str, str], ModelPairs] = {}
+        for number in range(12):
+            unlearned, reference = rng.binomial(8, rng.beta(2, 2, 11), (2, 11)) / 8
+            models[f"attack {number}", "new_form"] = {"reference": (unlearned.tolist(), reference.tolist())}
+        tested = [tests.reference for tests in compare_models(models, SETTINGS).values() if tests.reference]
+        alone.append(any(test.p < 0.05 for test in tested))
+        corrected.append(any(test.adjusted < 0.05 for test in tested))
+    assert np.mean(corrected) <= 0.05 + 3 * (0.05 * 0.95 / 60) ** 0.5
+    assert np.mean(alone) > 0.2  # what is corrected for
 
 
 def test_the_margin_is_the_settings() -> None:

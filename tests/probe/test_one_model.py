@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +15,19 @@ import pytest
 from rich.console import Console
 
 from concept_forget import probe_model
-from concept_forget.config import Config
+from concept_forget.config import Config, ProbeConfig
 from concept_forget.errors import ConfigError, DataError, ModelError
 from concept_forget.measures.metrics import Measurements
 from concept_forget.measures.one_model import OneModel
 from concept_forget.measures.statistics import difference_bounds, rate_interval
 from concept_forget.probe import stage
-from concept_forget.probe.attacks import attacks_named
+from concept_forget.probe.attacks import attacks_named, find_attacks
 from concept_forget.probe.finished_rows import read_probes
 from concept_forget.probe.measuring import measure_one
 from concept_forget.records import Attempt, Example, ModelSpec, load_jsonl, user_message
 from concept_forget.report.one_model import print_one_model
 from concept_forget.sandbox.world import build_world
-from concept_forget.workspace import Costs, StageContext, read_json, write_records
+from concept_forget.workspace import RUN_FORMAT, Costs, StageContext, read_json, write_json, write_records
 
 
 def world_rows(split: Any, tier: str, count: int, *, concepts: bool) -> list[Example]:
@@ -106,6 +107,38 @@ def test_without_a_reference_there_is_no_verdict_and_it_says_why(
     assert (tmp_path / "out" / "attempts.jsonl").read_bytes() == first
     with pytest.raises(DataError, match="another probe lies here"):
         probe_model(str(nano_model), composed, tmp_path / "out", attacks=["direct"])
+
+
+def test_what_only_a_run_does_is_named_and_not_asked(composed: Path, nano_model: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        "from concept_forget import Request, attack\n\n"
+        '@attack("sesame", family="mine", takes="direct", source="a rumour")\n'
+        "def sesame(question, rng, scene):\n"
+        '    """The question as it stands."""\n'
+        "    return [Request(question.prompt)]\n",
+        encoding="utf-8",
+    )
+    names = [concept.name for concept in read_probes(composed).concepts]
+    probe = ProbeConfig.model_validate(
+        {
+            "attack_files": [own],
+            "attacks": ["sesame", "sampling", "search", "round_8bit", "lens"],
+            "sampling": {"samples": 2},
+        }
+    )
+    run = Config.model_validate({"concepts": [{"name": name} for name in names], "target": "m", "probe": probe})
+    write_json(
+        tmp_path / "run" / "run.json", {"format": RUN_FORMAT, "config": run.model_dump(mode="json", by_alias=True)}
+    )
+    shutil.copytree(composed, tmp_path / "run" / "compose")
+    found = probe_model(str(nano_model), tmp_path / "run", tmp_path / "out")
+    assert list(found.concepts["all concepts"]) == ["sampling", "sesame"]
+    sampled = found.concepts["all concepts"]["sampling"].tiers["new_form"].model
+    assert sampled.attempts == 2 * sampled.n
+    assert found.not_known[-1] == "search, round_8bit, lens: only `run` does this"
+    assert found.attacks_without_questions == []
+    find_attacks(ProbeConfig())  # forget what the file registered
 
 
 def attempt(model: str, fact: str, number: int, **others: Any) -> Attempt:

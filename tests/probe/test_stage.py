@@ -13,9 +13,11 @@ import pytest
 from rich.console import Console
 
 from concept_forget.config import Config
+from concept_forget.errors import DataError
 from concept_forget.measures.metrics import Measurements, Metrics
 from concept_forget.probe import stage
 from concept_forget.probe.attacks import ATTACKS, wordings
+from concept_forget.probe.searching import read_tries
 from concept_forget.records import Attempt, Example, ModelSpec, load_jsonl, user_message
 from concept_forget.report.terminal import print_metrics
 from concept_forget.sandbox.texts import biography
@@ -126,10 +128,18 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(compose={"verbatim": True}) == 5
     assert attacks(compose={"verbatim": True}, corpus=["*.txt"]) == 6
     assert attacks(probe={"attacks": ["direct", "two_hop"]}) == 2
-    assert attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 4 + 3  # no other name is known, and there is no adapter
+    assert (
+        attacks(probe={"attacks": "all"}) == 5 + 3 + 10 + 2 + 4 + 3
+    )  # no other name or language is known, and there is no adapter
     assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora"}) == 5
     assert attacks(probe={"attacks": "weights"}, unlearn={"adapter": "lora", "merge": True}) == 4
     assert attacks(probe={"attacks": "weights"}, unlearn={"given": {"model": "m", "adapter": "a"}}) == 5
+    german = {"languages": ["German"]}
+    assert attacks(probe={"attacks": "all"}, expand=german) == 5 + 3 + 10 + 2 + 7  # small prompt sets cannot translate
+    assert attacks(probe={"attacks": "all"}, expand=german, generator={"prompts": "default"}) == 7 + 4 + 10 + 2 + 7
+    alone: dict[str, Any] = {"generator": {"engine": "none"}, "data": {"forget": str(tmp_path / "rows.jsonl")}}
+    assert attacks(probe={"attacks": "searching", "attacker": {"engine": "target"}}, **alone) == 1
+    assert attacks(probe={"attacks": "all"}, **alone) == 6 + 3 + 10 + 1 + 7  # nobody attacks
     assert attacks(probe={"attacks": ["quick", "aliases"]}) == 6
 
 
@@ -153,8 +163,13 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     values = {
         "concept": {"name": known, "kind": "person", "aliases": [known.split()[-1]]},
         "target": str(nano_model),
-        "probe": {"max_new_tokens": 8, "attacks": "all", "distraction_words": 60, "relearn_steps": [2]},
-    }
+        "generator": {"prompts": "compact"},  # of the target, which attacks itself
+        "probe": {
+            "max_new_tokens": 8, "attacks": "all", "distraction_words": 60, "sampling": {"samples": 3},
+            "relearn_steps": [2],
+            "search": {"requests": 3, "population": 2},
+        },
+    }  # fmt: skip
     config = Config.model_validate(values)
     base, other = ModelSpec(str(nano_model)), ModelSpec(str(nano_reference))
     context = StageContext(
@@ -162,7 +177,7 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         models={"base": base, "unlearned": other, "reference": other}, cache=tmp_path / "replies.sqlite", costs=Costs(),
     )  # fmt: skip
     summary = stage.run(context)
-    assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice"]
+    assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice", "language"]
     found = json.loads((context.folder / "measurements.json").read_text("utf-8"))
     attacks = Metrics.model_validate({**found, "cost": NO_COST}).concepts[known].attacks
     assert list(summary["attacks_not_made"]) == ["adapter_off"]  # type: ignore[call-overload]
@@ -174,9 +189,17 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     for name, result in attacks.items():
         (tier,) = result.tiers.values()
         assert (tier.base.n, tier.base.attempts) == {
-            "yes_no": (facts, 2 * facts), "completion": (1, 1), "relearn": (facts - 2, facts - 2),
+            "yes_no": (facts, 2 * facts), "completion": (1, 1), "sampling": (facts, 3 * facts),
+            "relearn": (facts - 2, facts - 2),
         }.get(name, (facts, facts))  # fmt: skip
         assert tier.unlearned.rate == tier.floor.rate
+        assert [at.k for at in tier.leak_at] == ([1, 2, 3] if name == "sampling" else [])
+        assert (tier.any_tried is not None) == (name == "search")
+    searched = summary["search"]
+    assert isinstance(searched, dict)
+    assert set(searched) == {"base", "unlearned", "reference"}
+    tried = read_tries(context.folder / "tries.jsonl")
+    assert sum(counted["prompts_tried"] for counted in searched.values()) == len(tried) > 2 * 3 * facts
     read = Metrics.model_validate({**found, "cost": NO_COST}).white_box
     assert read is not None
     scores = read.concepts[known]
@@ -190,6 +213,8 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     printed = console.export_text()
     assert all(name in printed for name in ("White-box", "loss: AUC", "extraction strength", "first token at the top"))
     assert all(name in printed for name in asked)
+    assert "leak@k" in printed
+    assert "the best-scored" in printed
     attempts = load_jsonl(Attempt, context.folder / "attempts.jsonl")
     assert len({attempt.id for attempt in attempts}) == len(attempts)
     of = {name: [attempt for attempt in attempts if attempt.attack == name] for name in asked}
@@ -198,6 +223,11 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
     firsts = {(attempt.model, attempt.example): attempt.reply for attempt in of["direct"]}
     assert all(one.prompt[1]["content"] == firsts[one.model, one.example] for one in of["persistence"])
     assert {one.expected for one in of["yes_no"]} == {"Yes", "No"}
+    assert of["search"] == [one.attempt for one in tried if one.chosen]
+    (context.folder / "grades.jsonl").unlink()
+    regraded = dataclasses.replace(context, models=dict.fromkeys(context.models, base), cache=tmp_path / "empty.sqlite")
+    stage.run(regraded)  # what was asked is there: nobody is asked again, whoever the models are
+    assert json.loads((context.folder / "measurements.json").read_text("utf-8")) == found
 
 
 def test_a_plain_probes_fingerprint_does_not_know_of_the_wordings_and_another_does() -> None:
@@ -209,3 +239,52 @@ def test_a_plain_probes_fingerprint_does_not_know_of_the_wordings_and_another_do
     assert wordings().hash in parts("all")
     assert parts(["aliases"]) != parts(["aliases"], "Ada Finch")
     assert parts(["direct", "lens"]) != parts(["direct", "lens"], "Ada Finch")
+
+
+def test_the_fingerprint_knows_how_is_sampled_and_searched_where_that_is_done() -> None:
+    def parts(attacks: Any, *, generator: Any = None, **probe: Any) -> list[object]:
+        values = {"concept": {"name": "Mira"}, "target": "m", "probe": {"attacks": attacks, **probe}}
+        return stage.fingerprint_parts(Config.model_validate({**values, "generator": generator or {}}))
+
+    more: dict[str, Any] = {"sampling": {"samples": 3}}
+    further: dict[str, Any] = {"search": {"requests": 7}}
+    for plain in ("quick", "persuading"):
+        assert parts(plain) == parts(plain, **more) == parts(plain, **further)
+        assert parts(plain) == parts(plain, attacker={"engine": "target", "temperature": 2})
+    assert parts("sampling") != parts("sampling", **more)
+    assert parts("sampling") == parts("sampling", **further)
+    assert parts("search") != parts("search", **further)
+    assert parts("search") == parts("search", **more)
+    others = [
+        parts("search", attacker={"engine": "target", "temperature": 2}),
+        parts("search", attacker={"engine": "target", "prompts": "compact"}),
+        parts("search", attacker={"engine": "openai", "model": "a", "base_url": "http://localhost:8000/v1"}),
+        parts("search", attacker={"engine": "openai", "model": "b", "base_url": "http://localhost:8000/v1"}),
+    ]
+    assert all(parts("search") != other for other in others)
+    assert len({json.dumps(other) for other in others}) == 4
+    assert parts("search") == parts("search", generator={"batch_tokens": 99})
+
+
+def test_the_stage_asks_for_the_attackers_model_where_it_has_weights_of_its_own() -> None:
+    def roles(**probe: Any) -> tuple[str, ...]:
+        return stage.model_roles(Config.model_validate({"concept": {"name": "M"}, "target": "m", "probe": probe}))
+
+    own = {"engine": "transformers", "model": "x"}
+    assert roles(attacks="search", attacker=own) == ("base", "unlearned", "reference", "previous", "attacker")
+    assert (
+        roles(attacks="search")
+        == roles(attacks="direct", attacker=own)
+        == ("base", "unlearned", "reference", "previous")
+    )
+
+
+def test_an_attacker_that_cannot_be_asked_is_refused_before_anything_is_taught() -> None:
+    values = {"concept": {"name": "M"}, "target": "m", "probe": {"attacks": "search"}}
+    stage.check(Config.model_validate(values))
+    with pytest.raises(DataError, match="no-such-words"):
+        stage.check(
+            Config.model_validate(
+                {**values, "probe": {"attacks": "search", "attacker": {"engine": "target", "prompts": "no-such-words"}}}
+            )
+        )

@@ -19,12 +19,13 @@ from concept_forget.sandbox.world import World, WorldFact, build_world
 from concept_forget.training import references
 from concept_forget.training.batches import Item as Row
 from concept_forget.training.batches import collate, encode_examples
+from concept_forget.training.fitting import forward_flops
 from concept_forget.training.scores import answer_logits
 from concept_forget.unlearn import stage
 from concept_forget.unlearn.methods import build_method
 from concept_forget.unlearn.objectives import FORGET_TERMS
 from concept_forget.unlearn.procedures import PROCEDURES
-from concept_forget.workspace import Costs, StageContext, read_json, read_records, write_records
+from concept_forget.workspace import Costs, StageContext, read_json, read_records, write_json, write_records
 
 FEW_STEPS = {"max_steps": 4, "eval_every": 2, "warmup_steps": 0, "learning_rate": 5e-4, "batch_size": 64}
 
@@ -151,14 +152,17 @@ def test_the_methods_guesses_are_the_models_own_and_none_is_right(unlearn: Unlea
 
 def test_questions_about_nobody_stand_among_the_retain_rows(unlearn: Unlearn, tmp_path: Path, data: Path) -> None:
     plain = unlearn("plain", max_steps=1)["rows"]["retain"]["rows"]
-    beside = unlearn("beside", strangers=2, max_steps=1)["rows"]["retain"]["rows"]
+    summary = unlearn("beside", strangers=2, max_steps=1)
+    beside = summary["rows"]["retain"]["rows"]
     rows = read_records(Example, tmp_path / "beside" / "strangers.jsonl")
     forget = read_records(Example, data / "forget.jsonl")
     asked = [row for row in forget if row.prompt]
     assert beside == plain + len(rows)
     assert len(asked) < len(rows) <= 2 * len(asked)
     assert all(row.subject not in row.prompt[-1]["content"] and row.answer not in row.completion for row in rows)
-    unlearn("again", strangers=2, max_steps=1)
+    write_json(tmp_path / "again" / "asked.json", {"before": 1000})
+    again = unlearn("again", strangers=2, max_steps=1)
+    assert again["flops"] - summary["flops"] == pytest.approx(forward_flops(summary["parameters"], 1000))
     assert (tmp_path / "again" / "strangers.jsonl").read_bytes() == (
         tmp_path / "beside" / "strangers.jsonl"
     ).read_bytes()

@@ -205,3 +205,22 @@ def test_a_run_ends_when_the_retain_loss_leaves_its_band(target: ModelSpec, tmp_
     assert "the retain loss left its band at step" in result.stop_reason
     assert result.stop_reason.endswith(f"; the weights of step {result.best_step} are kept")
     assert result.best_step < result.steps < 60
+
+
+def test_a_later_round_is_held_against_the_model_from_which_rounds_began(target: ModelSpec, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"max_steps": 10, "stop": "steps"})
+    first = run(target, tmp_path / "first", settings)
+    changed, once = placed(first, tmp_path / "first"), settings.model_copy(update={"max_steps": 1, "eval_every": 1})
+    assert first.history[-1].validation_forget is not None
+    assert first.history[-1].validation_forget > 0.2
+    histories = {
+        name: unlearn(changed, FORGET, RETAIN, VALIDATION, once, 0, tmp_path / name, origin=origin).history
+        for name, origin in (("round", target), ("alone", None))
+    }
+    for told in ("validation_forget", "validation_retain", "leak"):
+        assert getattr(histories["round"][0], told) == pytest.approx(getattr(first.history[-1], told), abs=1e-4), told
+    assert histories["alone"][0].validation_forget == pytest.approx(0, abs=1e-6)
+    drift = {name: history[1].retain_loss for name, history in histories.items()}
+    assert drift["alone"] == pytest.approx(0, abs=1e-6)
+    assert drift["round"] is not None
+    assert drift["round"] > 1e-4

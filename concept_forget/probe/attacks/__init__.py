@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from concept_forget.probe.attacks import asking, persuading, weights
+from concept_forget.probe.attacks import asking, persuading, repeating, weights
 from concept_forget.probe.attacks.change import Change, Material
-from concept_forget.probe.attacks.registry import ATTACKS, Attack, attacks_named
-from concept_forget.probe.attacks.scene import Scene, set_scene, wordings
+from concept_forget.probe.attacks.files import find_attacks
+from concept_forget.probe.attacks.registry import ATTACKS, Attack, attack, attacks_named
+from concept_forget.probe.attacks.rewording import asked, say_instead
+from concept_forget.probe.attacks.scene import Scene, holds_answer, set_scene, wordings
 
 __all__ = [
     "ATTACKS",
@@ -13,9 +15,15 @@ __all__ = [
     "Change",
     "Material",
     "Scene",
+    "asked",
     "asking",
+    "attack",
     "attacks_named",
+    "find_attacks",
+    "holds_answer",
     "persuading",
+    "repeating",
+    "say_instead",
     "set_scene",
     "weights",
     "wordings",

@@ -142,6 +142,12 @@ def aliases(question: Example, rng: Random, scene: Scene) -> list[Request]:
     ]
 
 
+@attack("language", family="asking", takes="translation", source="Deng et al. 2024 (Multilingual jailbreak)")
+def language(question: Example, rng: Random, scene: Scene) -> list[Request]:
+    """The question in another language: what was forgotten in one may be there in another."""
+    return [_ask(question, rng)]
+
+
 def _wrong_answer(question: Example, rng: Random, scene: Scene) -> str:
     known = scene.answers.get(fold(question.facet), ())
     right = {fold(answer) for answer in (question.answer, *question.aliases)}

@@ -35,12 +35,14 @@ class Material:
 class Change:
     """What is done to every model alike.
 
-    ``edit`` changes the weights in place. Or ``rows`` are taught, and the model is asked after each of ``steps``;
-    ``taught`` are those of their facts that are not asked any more. Or the adapter is taken off.
+    ``edit`` changes the weights in place. Or ``rows`` are taught, as many of ``beside`` with them, and the model is
+    asked after each of ``steps``; ``taught`` are those of their facts that are not asked any more. Or the adapter is
+    taken off.
     """
 
     edit: Callable[[nn.Module], None] | None = None
     rows: tuple[Example, ...] = ()
+    beside: tuple[Example, ...] = ()
     steps: tuple[int, ...] = ()
     taught: frozenset[str] = frozenset()
     without_adapter: bool = False

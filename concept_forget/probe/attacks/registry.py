@@ -36,6 +36,10 @@ class Attack:
     them are right. ``room`` is how many times ``probe.max_new_tokens`` a reply may take. ``follow`` gives the second
     turn of a conversation, whose reply is then the one that counts. ``change`` says what becomes of the weights before
     anything is asked, where the attack is on these.
+
+    ``sampled`` says that replies are drawn as ``probe.sampling`` says, whatever is said of others. ``searched`` says
+    that its requests are not asked but searched from: the best of the prompts that come of it counts. ``file`` is the
+    user's file that it stands in; empty: it is built in.
     """
 
     name: str
@@ -51,6 +55,9 @@ class Attack:
     room: int = 1
     follow: FollowFunction | None = None
     change: ChangeFunction | None = None
+    sampled: bool = False
+    searched: bool = False
+    file: str = ""
 
 
 ATTACKS: dict[str, Attack] = {}
@@ -68,6 +75,8 @@ def attack(
     expects: tuple[str, ...] = (),
     room: int = 1,
     follow: FollowFunction | None = None,
+    sampled: bool = False,
+    searched: bool = False,
 ) -> Callable[[RequestFunction], RequestFunction]:
     """Register an attack under the name that configs and tables use.
 
@@ -82,12 +91,16 @@ def attack(
         expects: What right replies to its requests say, one by one, where that is not the row's answer.
         room: How many times the tokens of other replies its replies may take.
         follow: Gives the second turn, where the attack is a conversation.
+        sampled: Replies are drawn as ``probe.sampling`` says.
+        searched: Its requests are searched from.
 
     Raises:
-        ValueError: The name is taken, or the function has no docstring.
+        ValueError: The name is taken, the function has no docstring, or the replies of a conversation are sampled.
     """
 
     def register(function: RequestFunction) -> RequestFunction:
+        if follow is not None and (sampled or searched):
+            raise ValueError(f"the attack {name!r} has a second turn: it is neither sampled nor searched from")
         _add(
             Attack(
                 name=name,
@@ -102,6 +115,8 @@ def attack(
                 expects=expects,
                 room=room,
                 follow=follow,
+                sampled=sampled,
+                searched=searched,
             )
         )
         return function

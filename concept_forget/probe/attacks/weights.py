@@ -16,14 +16,15 @@ from concept_forget.records import Example, named_random
 def relearn(material: Material) -> Change | str:
     """Fine-tuning on some of the facts, and then the question about the others: what comes back was never gone.
 
-    Rows that hold the answer of a question which is still asked about their subject are left out.
+    Rows that hold the answer of a question which is still asked about their subject are left out. Half of each step
+    are rows of the retain set: with the few facts alone a model loses others that it knew.
     """
     taught = _drawn_facts(material)
     asked = [row for row in material.asked if row.fact not in taught]
     rows = [row for row in material.forget if row.fact in taught and not _tells_any(row, asked)]
     if not rows or not asked:
         return "it needs rows of two trained facts at least, one to teach and one to ask"
-    return Change(rows=tuple(rows), steps=material.steps, taught=frozenset(taught))
+    return Change(rows=tuple(rows), beside=material.retain, steps=material.steps, taught=frozenset(taught))
 
 
 @weight_attack("relearn_unrelated", source="Łucki et al. 2024; Hu et al. 2024", requests=direct)

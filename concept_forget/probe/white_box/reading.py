@@ -76,5 +76,5 @@ def _read(path: Path, models: Mapping[str, ModelSpec]) -> dict[str, list[Item]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             item = json.loads(line)
-            readings[item["model"]].append(item)
+            readings.setdefault(item["model"], []).append(item)
     return readings

@@ -154,15 +154,10 @@ def _steer(task: Task, model: nn.Module, rows: Rows) -> int:
         weight_decay=settings.weight_decay, max_grad_norm=settings.max_grad_norm, checkpoint_every=0, bfloat16=False,
         seed=named_seed(task.seed, "rl", "steering"),
     )  # fmt: skip
-    result = fit(model, plan, _both_kinds, fit_settings, folder, lambda report: False)
+    result = fit(model, plan, mean_likelihood, fit_settings, folder, lambda report: False)
     if result.diverged:
         raise diverged(result.diverged)
     return int(steps)
-
-
-def _both_kinds(model: nn.Module, batch: Any, step: Any) -> Any:
-    """``mean_likelihood`` over the answer tokens of both kinds together."""
-    return mean_likelihood(model, batch, dataclasses.replace(step, tokens=(sum(step.tokens),)))
 
 
 class _Rewards:

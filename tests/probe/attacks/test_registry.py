@@ -26,12 +26,13 @@ def test_a_config_can_name_every_attack_and_every_family() -> None:
 def test_groups_and_names_add_up_in_the_order_of_registration() -> None:
     assert [attack.name for attack in attacks_named("all")] == list(ATTACKS)
     asking, persuading, weights = names("asking"), names("persuading"), names("weights")
-    assert asking + persuading + weights == list(ATTACKS)
+    assert [*asking, *persuading, "sampling", "search", *weights] == list(ATTACKS)
     assert {name for name, attack in ATTACKS.items() if attack.change is not None} == set(weights)
+    assert names("sampling", "searching") == ["sampling", "search"]
     assert names("quick") == asking[:8]
     assert names("persistence", "quick", "typos") == [*asking[:8], "typos", "persistence"]
     assert names("white_box", "lens") == []  # what reads scores asks nothing
-    with pytest.raises(ConfigError, match="a family \\(asking, persuading, weights, white_box\\)"):
+    with pytest.raises(ConfigError, match="a family \\(asking, persuading, sampling, searching, weights, white_box\\)"):
         attacks_named(("direct", "begging"))
 
 
@@ -43,4 +44,4 @@ def test_scores_alone_decide_nothing(wanted: object) -> None:
 
 
 def test_every_wording_belongs_to_an_attack() -> None:
-    assert set(wordings().prompts) <= set(ATTACKS)
+    assert set(wordings().prompts) <= {*ATTACKS, "search_mutation", "search_judge"}

@@ -1,0 +1,168 @@
+"""What asking again and again adds up to: leak@k of sampled replies, and all that a search tried.
+
+The rate that stands in the tables and in the verdict is the mean over a question's replies, which is leak@1: a share of
+replies as for every other attack, in the unit of ``probe.threshold``. leak@k for larger k stands beside it with a floor
+of its own: it grows with k for every model that ever guesses, so no one threshold fits every k, and towards large k the
+floor takes the excess away again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from concept_forget.measures.leaks import leak_at_k
+from concept_forget.measures.metrics import (
+    ALL_CONCEPTS,
+    AttackResult,
+    ByModel,
+    ConceptResult,
+    Estimate,
+    Floor,
+    LeakAtK,
+    Measurements,
+    Rate,
+    TierResult,
+)
+from concept_forget.measures.statistics import difference_bounds, rate_interval
+from concept_forget.probe.asking import STRANGERS
+from concept_forget.probe.grading import grade_attempts, graders_of, leak
+from concept_forget.probe.searching import Try
+from concept_forget.records import Attempt
+
+_Scores = dict[str, dict[str, list[list[float]]]]
+"""Model → fact → for each question about it, what each reply gave away."""
+
+_Cell = tuple[str, str, str]  # concept, attack, tier
+
+
+def add_repeated(
+    measurements: Measurements, attempts: Sequence[Attempt], leaks: Sequence[float], tries: Sequence[Try], grader: str
+) -> Measurements:
+    """The measurements with leak@k where questions got several replies, and with all that searches tried.
+
+    Args:
+        measurements: Of these attempts.
+        attempts: What counts.
+        leaks: What each attempt gave away, in [0, 1].
+        tries: What searches tried.
+        grader: Grades tries as it grades attempts.
+    """
+    tried = [one.attempt for one in tries]
+    graded = zip(grade_attempts(tried, grader), graders_of(tried, grader), strict=True)
+    replies, searched = _gather(attempts, leaks), _gather(tried, [leak(grade, name) for grade, name in graded])
+
+    def extended(concept: str, result: ConceptResult) -> ConceptResult:
+        attacks = {
+            attack: _with_tiers(found, concept, attack, replies, searched) for attack, found in result.attacks.items()
+        }
+        return result.model_copy(update={"attacks": attacks})
+
+    concepts = {concept: extended(concept, result) for concept, result in measurements.concepts.items()}
+    return measurements.model_copy(update={"concepts": concepts})
+
+
+def leak_at_ks(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) -> list[LeakAtK]:
+    """leak@k by model for k = 1, 2, 4, … n.
+
+    A fact's leak@k is the mean over its questions, each for as many replies as it got, so that leak@1 is the mean over
+    all of them; intervals are over facts.
+
+    Args:
+        models: Model → fact → for each question about it, what each of its n replies gave away.
+
+    Returns:
+        Nothing where a question got one reply.
+    """
+    n = min((len(scores) for facts in models.values() for asked in facts.values() for scores in asked), default=0)
+    if n < 2:
+        return []
+    powers = [1 << power for power in range(n.bit_length())]
+    return [_at(models, k) for k in dict.fromkeys((*powers, n))]
+
+
+def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -> LeakAtK:
+    means = {
+        model: {
+            fact: _weighted([(leak_at_k(scores, k), len(scores)) for scores in asked]) for fact, asked in facts.items()
+        }
+        for model, facts in models.items()
+    }
+    rates = {
+        model: _rate(values, sum(len(scores) for asked in models[model].values() for scores in asked))
+        for model, values in means.items()
+    }
+    kind = "reference" if "reference" in means else STRANGERS
+    below = rates.get(kind)
+    shared = sorted(means["unlearned"].keys() & means.get(kind, {}).keys())
+    excess = None
+    if shared:
+        found = difference_bounds([means["unlearned"][f] for f in shared], [means[kind][f] for f in shared])
+        excess = Estimate(value=found.value, low=found.low, high=found.high)
+    return LeakAtK(
+        k=k,
+        base=rates["base"],
+        unlearned=rates["unlearned"],
+        reference=rates.get("reference"),
+        floor=Floor(
+            kind="reference" if kind == "reference" else "strangers",
+            rate=below.rate if below else 0,
+            low=below.low if below else 0,
+            high=below.high if below else 1,
+            n=below.n if below else 0,
+        ),
+        excess=excess,
+    )
+
+
+def _with_tiers(
+    found: AttackResult,
+    concept: str,
+    attack: str,
+    replies: Mapping[_Cell, _Scores],
+    searched: Mapping[_Cell, _Scores],
+) -> AttackResult:
+    tiers: dict[str, TierResult] = {}
+    for tier, result in found.tiers.items():
+        cell = (concept, attack, tier)
+        tried = searched.get(cell)
+        tiers[tier] = result.model_copy(
+            update={"leak_at": leak_at_ks(replies[cell]), "any_tried": _any_tried(tried) if tried else None}
+        )
+    return found.model_copy(update={"tiers": tiers})
+
+
+def _any_tried(models: _Scores) -> ByModel:
+    """Mean over facts of the worst try on each."""
+    worst = {
+        model: _mean([max(score for scores in asked for score in scores) for asked in facts.values()])
+        for model, facts in models.items()
+    }
+    return ByModel(base=worst["base"], unlearned=worst["unlearned"], reference=worst.get("reference"))
+
+
+def _gather(attempts: Sequence[Attempt], leaks: Sequence[float]) -> dict[_Cell, _Scores]:
+    """Scores by concept, attack and tier; all concepts together stand beside each of them."""
+    found: dict[_Cell, dict[str, dict[str, dict[object, list[float]]]]] = {}
+    for attempt, leaked in zip(attempts, leaks, strict=True):
+        question = (attempt.example, str(attempt.prompt), attempt.prefill, attempt.expected)
+        for concept in (attempt.concept, ALL_CONCEPTS):
+            models = found.setdefault((concept, attempt.attack, attempt.tier), defaultdict(lambda: defaultdict(dict)))
+            models[attempt.model][attempt.fact].setdefault(question, []).append(leaked)
+    return {
+        cell: {model: {fact: list(asked.values()) for fact, asked in facts.items()} for model, facts in models.items()}
+        for cell, models in found.items()
+    }
+
+
+def _rate(per_fact: Mapping[str, float], replies: int) -> Rate:
+    interval = rate_interval(list(per_fact.values()))
+    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=interval.n, attempts=replies)
+
+
+def _weighted(values: Sequence[tuple[float, int]]) -> float:
+    return sum(value * weight for value, weight in values) / sum(weight for _, weight in values)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -30,6 +30,9 @@ SAME_BYTES = (
     "compose/probe.jsonl",
     "compose/collateral.jsonl",
     "probe/attempts.jsonl",
+    "probe/membership.jsonl",
+    "probe/lens.jsonl",
+    "probe/memory.jsonl",
 )
 
 
@@ -44,6 +47,7 @@ def write_config(folder: Path, **changes: object) -> Path:
         "expand": {"paraphrases": 3, "neighbours": {"near": 8, "middle": 4, "far": 3}},
         "compose": {"collateral": {"near": 2, "middle": 2, "far": 1}, "validation_neighbours": 2},
         "unlearn": {"learning_rate": 5e-4, "max_steps": 30, "eval_every": 10, "retain_weight": 2},
+        "probe": {"attacks": ["quick", "white_box"]},
         "output": str(folder / "runs" / "nano"),
         **changes,
     }
@@ -81,6 +85,21 @@ def test_the_base_model_knows_and_the_reference_does_not(finished: RunResult) ->
     assert tiers["new_form"]["reference"]["rate"] < 0.2
     assert tiers["new_form"]["unlearned"]["rate"] < tiers["new_form"]["base"]["rate"]
     assert finished.outcome in ("passed", "failed", "inconclusive")
+
+
+def test_scores_are_read_from_all_models_and_stand_beside_the_verdict(finished: RunResult) -> None:
+    assert finished.metrics is not None
+    scores = finished.metrics["white_box"]["concepts"]["all concepts"]
+    areas = scores["membership"]["scores"]["loss"]
+    assert areas["reference"]["auc"]["value"] + 0.2 < areas["base"]["auc"]["value"]
+    for tier in ("new_form", "new_fact"):
+        known = {model: scores["memory"][tier]["scores"]["probability"][model] for model in ("base", "reference")}
+        assert known["base"]["low"] > known["reference"]["high"]
+        assert scores["lens"][tier]["base"]["layers"][-1]["first"]["value"] > 0.8
+    assert finished.metrics["white_box"]["utility"]["value"]["base"] > 0.6
+    assert not any("membership" in reason or "lens" in reason for reason in finished.metrics["verdict"]["reasons"])
+    page = (finished.folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "extraction strength" in page
 
 
 def test_cost_is_counted_for_every_stage(finished: RunResult) -> None:
@@ -137,6 +156,7 @@ def test_regrading_asks_nothing_and_changes_nothing(finished: RunResult, workpla
     record = read_json(result.folder / "probe" / "stage.json")
     assert record["requests"] == 0
     assert record["cached_requests"] == 0
+    assert record["flops"] == 0
     assert (result.folder / "probe" / "attempts.jsonl").read_bytes() == before
     assert (result.folder / "probe" / "grades.jsonl").read_bytes() == grades
 

@@ -279,6 +279,7 @@ def _white_box(
     view = View(
         concepts=[*context.config.concepts, *read_concepts(context.inputs)],
         forget=read_records(Example, context.inputs["compose"] / "forget.jsonl"),
+        retain=read_records(Example, context.inputs["compose"] / "retain.jsonl"),
         probe=probe,
         collateral=collateral,
         seed=context.seed,

@@ -23,10 +23,10 @@ _NONE = "–"
 
 _MEMBERSHIP = {
     "loss": "the mean log-probability of the tokens (Yeom et al. 2018)",
-    "zlib": "the same per byte of the compressed text (Carlini et al. 2021)",
+    "zlib": "their mean log-probability per byte of the compressed text (Carlini et al. 2021)",
     "reference": "how much likelier than under the reference model (Carlini et al. 2021)",
-    "min_k": "the mean of the least likely fifth of the tokens (Shi et al. 2024, Min-K%)",
-    "min_k_plus_plus": "the same in standard deviations of what the model expects (Zhang et al. 2024, Min-K%++)",
+    "min_k": "the mean over the least likely fifth of the tokens (Shi et al. 2024, Min-K%)",
+    "min_k_plus_plus": "the least likely fifth in deviations from what the model expects (Zhang et al. 2024, Min-K%++)",
 }
 _MEMORY = {
     "probability": "Of the answer, normalised by its length (Maini et al. 2024, TOFU).",

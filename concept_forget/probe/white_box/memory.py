@@ -124,7 +124,7 @@ def memory(engine: Engine, view: View) -> list[Item]:
 
     The reply is the greedy one, whatever ``probe.temperature`` says. Neighbours are asked too, for the model utility.
     """
-    wrong = WrongAnswers(view.probe, view.collateral, view.seed)
+    wrong = WrongAnswers(view.probe, [*view.collateral, *view.retain], view.seed)
     rows = [row for row in (*view.direct, *view.collateral) if row.prompt and row.completion]
     wanted = [_Wanted(row, _paraphrase(row), wrong.of(row)) for row in rows]
     requests = [Request(prompt=row.prompt) for row in rows]

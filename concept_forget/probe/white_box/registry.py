@@ -24,11 +24,13 @@ Readings = Mapping[str, Sequence[Item]]
 class View:
     """The rows that scores are read at.
 
-    ``concepts`` are those of this run and of the runs that it continues. ``max_new_tokens`` bounds a reply.
+    ``concepts`` are those of this run and of the runs that it continues. What ``retain`` says serves as wrong answers.
+    ``max_new_tokens`` bounds a reply.
     """
 
     concepts: Sequence[Concept]
     forget: Sequence[Example]
+    retain: Sequence[Example]
     probe: Sequence[Example]
     collateral: Sequence[Example]
     seed: int

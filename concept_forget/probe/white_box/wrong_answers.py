@@ -16,16 +16,16 @@ class WrongAnswers:
 
     Args:
         probe: Rows about the concepts, those of the family ``choice`` with options.
-        collateral: Rows about neighbours.
+        staying: Rows about neighbours.
         seed: The run's seed.
     """
 
-    def __init__(self, probe: Sequence[Example], collateral: Sequence[Example], seed: int) -> None:
+    def __init__(self, probe: Sequence[Example], staying: Sequence[Example], seed: int) -> None:
         self._seed = seed
         self._options = {row.fact: row.options for row in probe if row.options}
         self._facets: dict[str, dict[str, None]] = {}
         self._true: dict[tuple[str, str], list[str]] = {}
-        for row in (*probe, *collateral):
+        for row in (*probe, *staying):
             if row.family == "reverse" or not row.answer:
                 continue
             self._facets.setdefault(fold(row.facet), {})[row.answer] = None

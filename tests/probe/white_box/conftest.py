@@ -89,6 +89,7 @@ def view() -> View:
     return View(
         concepts=[Concept(name=name, kind="person") for name in WORLD.concepts],
         forget=forget_rows(WORLD),
+        retain=[],
         probe=probe_rows(WORLD),
         collateral=collateral_rows(WORLD),
         seed=0,

@@ -108,7 +108,9 @@ def test_the_mean_is_over_facts_and_what_is_missing_is_left_out(view: View) -> N
     assert judged.forget_quality == stats.ks_2samp([5.0], [0.5]).pvalue
 
 
-def test_the_utility_is_the_harmonic_mean_of_nine(view: View, readings: dict[str, list[Item]]) -> None:
+def test_the_utility_is_the_harmonic_mean_of_nine(
+    view: View, readings: dict[str, list[Item]], specs: dict[str, ModelSpec]
+) -> None:
     utility = measure_utility(readings)
     assert utility is not None
     assert list(utility.parts) == [
@@ -124,6 +126,12 @@ def test_the_utility_is_the_harmonic_mean_of_nine(view: View, readings: dict[str
     assert utility.parts["near probability"].base == pytest.approx(
         sum(i["probability"] for i in near) / len(near), rel=1e-9
     )
+    lonely = [row for row in view.collateral if row.tier == "far"][:1]
+    answer = dataclasses.replace(lonely[0], id="other", split="retain", subject="Other", answer="Somewhere")
+    for retain in ([], [answer]):  # what the retain set says of others serves as wrong answer
+        small = dataclasses.replace(view, probe=[], collateral=lonely, retain=retain)
+        [read] = memory(TransformersEngine(specs["base"]), small)
+        assert (read["truth_ratio"] is None) is (not retain)
     without = {model: [{**i, "truth_ratio_true_better": None} for i in items] for model, items in readings.items()}
     assert measure_utility(without) is None
     asked = {model: [i for i in items if i["split"] == "probe"] for model, items in readings.items()}

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from concept_forget.probe.changing import WeightAttacks
 
 VERSION = 2
-WHITE_BOX_VERSION = 1  # raise it when the same models and rows get other white-box scores
+WHITE_BOX_VERSION = 2  # raise it when the same models and rows get other white-box scores
 
 
 def fingerprint_parts(config: Config) -> list[object]:

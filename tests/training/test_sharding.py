@@ -1,4 +1,4 @@
-"""Two processes that each hold a part of the weights come to what one comes to, and go on after a kill."""
+"""Two processes that each hold a part of the weights come to what one comes to, and go on where they were stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hidden": {"method": "adaptive_rmu", "retain": "kl", "learning_rate": 3e-4},
 }
 SCRIPT = """
-    import json, os, signal, sys
+    import contextlib, json, sys
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
@@ -54,19 +54,24 @@ SCRIPT = """
     from concept_forget.unlearn import unlearning
     from concept_forget.workspace import read_records
 
-    folder, target, kill_at = Path(sys.argv[1]), ModelSpec(path=sys.argv[2]), int(sys.argv[3])
+    folder, target = Path(sys.argv[1]), ModelSpec(path=sys.argv[2])
+    rows = [read_records(Example, folder / f"{name}.jsonl") for name in ("forget", "retain", "validation")]
     on_step = unlearning._Unlearning._on_step
 
-    def watch(self, report):
-        if report.step == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def stop(self, report):
+        if report.step == 5:  # behind the checkpoint of step 4
+            raise KeyboardInterrupt
         return on_step(self, report)
 
-    unlearning._Unlearning._on_step = watch
-    rows = [read_records(Example, folder / f"{name}.jsonl") for name in ("forget", "retain", "validation")]
     for name, values in json.loads((folder / "settings.json").read_text()).items():
+        if name == "whole":
+            unlearning._Unlearning._on_step = stop
+            with contextlib.suppress(KeyboardInterrupt):
+                unlearning.unlearn(target, *rows, UnlearnConfig(**values), 0, folder / "two" / name)
+            unlearning._Unlearning._on_step = on_step
+            assert (folder / "two" / name / "checkpoints" / "checkpoint-4" / "complete").is_file()
         result = unlearning.unlearn(target, *rows, UnlearnConfig(**values), 0, folder / "two" / name)
-        print("did", name, result.best_step, result.stop_reason)
+        assert (result.best_step, result.stop_reason) == (6, "all 6 steps done"), result
 """
 
 
@@ -93,32 +98,12 @@ def folder(tmp_path: Path) -> Path:
     write_records(tmp_path / "retain.jsonl", rows("retain", people[4:8], 0))
     validation = rows("validation", people[:2], 1, "new_form"), rows("validation", people[8:9], 1, "retain")
     write_records(tmp_path / "validation.jsonl", [row for part in validation for row in part])
-    common = {"max_steps": 6, "eval_every": 2, "batch_size": 5, "batch_tokens": 64, "warmup_steps": 0}
+    # In batches so small that of two at the same time one has rows to forget alone, and that a last one is left over.
+    common = {"max_steps": 6, "eval_every": 2, "batch_size": 5, "batch_tokens": 32, "warmup_steps": 0}
     settings = {name: {**common, **values} for name, values in SETTINGS.items()}
     (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
     return tmp_path
-
-
-def settings_in(path: Path) -> dict[str, Any]:
-    """What a model's config says; peft writes sets in an order of the process's own."""
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return {key: sorted(value) if key == "target_modules" else value for key, value in values.items()}
-
-
-def launch(folder: Path, target: Path, kill_at: int) -> subprocess.CompletedProcess[str]:
-    config = data_folder("pipelines") / "accelerate" / "fsdp.yaml"
-    return subprocess.run(
-        [
-            sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0",
-            str(folder / "script.py"), str(folder), str(target), str(kill_at),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False,
-    )  # fmt: skip
 
 
 def test_two_processes_that_each_hold_half_come_to_what_one_comes_to(folder: Path, nano_model: Path) -> None:
@@ -126,15 +111,19 @@ def test_two_processes_that_each_hold_half_come_to_what_one_comes_to(folder: Pat
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     for name, values in settings.items():
         unlearn(ModelSpec(path=str(nano_model)), *rows, UnlearnConfig(**values), 0, folder / "one" / name)
-
-    assert launch(folder, nano_model, kill_at=5).returncode != 0
-    killed = folder / "two" / "whole"
-    assert [path.name for path in (killed / "checkpoints").glob("*4/complete")] == ["complete"]
-    assert not (killed / "model").exists()
-    done = launch(folder, nano_model, kill_at=-1)
+    config = data_folder("pipelines") / "accelerate" / "fsdp.yaml"
+    launcher = [
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launcher, str(folder / "script.py"), str(folder), str(nano_model)],
+        capture_output=True,
+        text=True,
+        timeout=550,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    said = sorted(line for line in done.stdout.splitlines() if line.startswith("did"))
-    assert said == sorted(f"did {name} 6 all 6 steps done" for name in settings for _ in range(2))
 
     base = load_file(nano_model / "model.safetensors")
     for name in settings:
@@ -151,9 +140,8 @@ def test_two_processes_that_each_hold_half_come_to_what_one_comes_to(folder: Pat
         file = "adapter/adapter_model.safetensors" if name == "adapter" else "model/model.safetensors"
         weights = [load_file(path / file) for path in (one, two)]
         torch.testing.assert_close(weights[1], weights[0], atol=1e-4, rtol=0)  # names too
-        kind = "adapter_config.json" if name == "adapter" else "config.json"
-        assert settings_in((one / file).with_name(kind)) == settings_in((two / file).with_name(kind))
         if name != "adapter":
+            assert (one / "model" / "config.json").read_text() == (two / "model" / "config.json").read_text()
             assert any(not torch.allclose(weights[1][key], value, atol=5e-4) for key, value in base.items())
 
 

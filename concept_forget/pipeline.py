@@ -18,6 +18,7 @@ from concept_forget.earlier import earlier_mark, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
+from concept_forget.precision import recorded_precision
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.run_models import RunModels
 from concept_forget.training.processes import is_main_process, receive_order, send_order
@@ -392,6 +393,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
                 for verb, step in done.items()
             },
             "models": {role: models.fingerprint(role) for role in models.roles},
+            "encoding": recorded_precision(done["mine"].folder) if "mine" in done else None,
             "environment": environment(),
         }
     )

@@ -11,6 +11,7 @@ from concept_forget.models import resolve_model
 from concept_forget.one_round import Round
 from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
+from concept_forget.workspace import cache_folder
 
 
 class RunModels:
@@ -136,7 +137,7 @@ class RunModels:
         assert sandbox is not None
         name = "target" if role in ("base", "generator") and choice is self._choices["base"] else role
         if not self.is_ready(role):
-            self._say(f"teaching the {name} model, once; it is kept in {teach.cache_folder()}")
+            self._say(f"teaching the {name} model, once; it is kept in {cache_folder()}")
         with track_steps(f"teach {name}") as on_progress:
             if sandbox.teach is not None:
                 return teach.teach_rows_cached(

@@ -62,6 +62,9 @@ class ExpandConfig(Section):
     )
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class MineConfig(Section):
     """How the corpus is searched."""
 
@@ -74,7 +77,32 @@ class MineConfig(Section):
         0.01, gt=0, lt=1, description="Share of unrelated chunks that the calibrated cut-off lets through."
     )
     max_line_bytes: int = Field(1_000_000, ge=1000, description="A longer line of a corpus file is skipped and listed.")
-    batch_size: int = Field(64, ge=1, description="Chunks encoded at once.")
+    batch_tokens: int = Field(4096, ge=16, description="Tokens encoded at once, padding included.")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="What chunks are encoded in; `auto`: the faster one by a trial of a second, kept for the machine.",
+    )
+    devices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="One encoder process for each, as in [cuda:0, cuda:1] or [cpu, cpu]; empty: this process.",
+    )
+    cascade: Literal["none", "hybrid"] = Field(
+        "none",
+        description="`none`: the encoder reads every chunk. `hybrid`: those that name a concept, those close behind, "
+        "and those that words (BM25) and static embeddings propose; what that misses is estimated.",
+    )
+    proposals: int = Field(
+        1000, ge=1, description="Chunks that name nothing and are proposed per concept, where there is a cascade."
+    )
+    recall_check: int = Field(
+        2048,
+        ge=0,
+        le=1_000_000,
+        description="Chunks drawn to estimate what the cascade misses; at most 2048 of them are free. 0: none.",
+    )
+    reranker: str | None = Field(
+        None, description="A sentence-transformers cross-encoder by folder or hub id that orders what was found."
+    )
 
 
 class ComposeConfig(Section):

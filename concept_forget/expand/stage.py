@@ -147,7 +147,7 @@ def _expand(context: StageContext, watch: Watch | None) -> Expansion:
             judge = Judge(config.expand.judge, load_judge_prompt(config), other)
         embedder = None
         if encoder := _find_encoder(config):
-            embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+            embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_tokens)
             stack.enter_context(contextlib.closing(embedder))
         expansion = expand(
             config,

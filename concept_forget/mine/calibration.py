@@ -14,7 +14,7 @@ outside the corpus would make it too low, for a real name shares words with the 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,37 +48,59 @@ class CutOff:
 
 
 class Sample:
-    """The chunks with the lowest hashes: a random sample of the different texts, whatever order they come in."""
+    """The chunks with the lowest hashes: a random sample of the different texts, whatever order they come in.
+
+    Args:
+        seed: The run's seed.
+        size: Texts that are kept.
+    """
 
     def __init__(self, seed: int, size: int = SAMPLE) -> None:
         self._seed = seed
-        self._size = size
+        self._limit = size
         self._heap: list[tuple[int, str]] = []
-        self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._texts: set[str] = set()
+        self._scored: set[str] = set()
+        self.is_whole = True  # nothing had to be left out
 
-    def add(self, text: str, vector: NDArray[np.float32]) -> None:
+    def add(self, text: str) -> None:
         """Offer a chunk."""
-        if text in self._vectors:
+        if text in self._texts:
             return
         entry = (-int(content_hash("mine", "sample", self._seed, text), 16), text)
-        if len(self._heap) < self._size:
+        if len(self._heap) < self._limit:
             heapq.heappush(self._heap, entry)
-        elif entry > self._heap[0]:
-            del self._vectors[heapq.heapreplace(self._heap, entry)[1]]
         else:
-            return
-        self._vectors[text] = vector.copy()
+            self.is_whole = False
+            if entry < self._heap[0]:
+                return
+            dropped = heapq.heapreplace(self._heap, entry)[1]
+            self._texts.discard(dropped)
+            self._scored.discard(dropped)
+        self._texts.add(text)
+
+    def mark_scored(self, text: str) -> None:
+        """Note that the search scores this text, which was offered before."""
+        if text in self._texts:
+            self._scored.add(text)
 
     @property
-    def texts(self) -> list[str]:
-        """The sampled texts, sorted."""
-        return sorted(self._vectors)
+    def size(self) -> int:
+        """Texts that are kept now."""
+        return len(self._heap)
 
-    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of sampled texts, shape (texts, dimension)."""
-        import numpy as np
+    @property
+    def largest(self) -> float:
+        """The largest hash kept, in (0, 1]; 1 where there is none."""
+        return (1 - self._heap[0][0]) / 2**64 if self._heap else 1.0
 
-        return np.stack([self._vectors[text] for text in texts])
+    def texts(self, count: int) -> list[str]:
+        """The ``count`` texts with the lowest hashes, or all there are, sorted."""
+        return sorted(text for _, text in heapq.nlargest(count, self._heap))
+
+    def was_scored(self, text: str) -> bool:
+        """Whether a sampled text was marked."""
+        return text in self._scored
 
 
 def calibrate(targets: Sequence[Target], sample: Sample, embedder: Embedder, rate: float, seed: int) -> list[CutOff]:
@@ -87,11 +109,11 @@ def calibrate(targets: Sequence[Target], sample: Sample, embedder: Embedder, rat
     Args:
         targets: The concepts and their queries.
         sample: Chunks of the corpus.
-        embedder: Gives the random queries' vectors.
+        embedder: Gives vectors: the random queries', and the sampled chunks' where the search needed none.
         rate: Share of unrelated chunks that may exceed it, in (0, 1).
         seed: The run's seed.
     """
-    texts = sample.texts
+    texts = sample.texts(SAMPLE)
     words = corpus_words(texts, [target.concept for target in targets])
     count = min(32, max(4, RANDOM_QUERIES // sum(len(target.queries) for target in targets)))
     names = [random_names(words, target.concept, count, seed) for target in targets]
@@ -100,12 +122,13 @@ def calibrate(targets: Sequence[Target], sample: Sample, embedder: Embedder, rat
         for target, own in zip(targets, names, strict=True)
     ]
     everything = [query for own in renamed for queries in own for query in queries]
-    with track("calibrate", total=len(everything), unit="queries") as bar:
+    with track("calibrate", total=len(texts) + len(everything), unit="texts") as bar:
+        vectors = dict(zip(texts, embedder.encode(texts, bar), strict=True))
         embedder.encode(everything, bar)
     cuts = []
     for target, own, queries in zip(targets, names, renamed, strict=True):
         unrelated = [text for text in texts if not target.concept.mentioned_in(text)]
-        cuts.append(_cut_off(unrelated, own, queries, sample, embedder, rate))
+        cuts.append(_cut_off(unrelated, own, queries, vectors, embedder, rate))
     return cuts
 
 
@@ -113,7 +136,7 @@ def _cut_off(
     unrelated: Sequence[str],
     names: Sequence[str],
     queries: Sequence[Sequence[str]],
-    sample: Sample,
+    vectors: Mapping[str, NDArray[np.float32]],
     embedder: Embedder,
     rate: float,
 ) -> CutOff:
@@ -125,7 +148,7 @@ def _cut_off(
         words = fold(name).split()
         fitting = [text for text in unrelated if not any(contains_words(folded[text], word) for word in words)]
         if fitting:
-            best, _ = build_index(embedder.encode(asked)).search(sample.vectors(fitting), 1)
+            best, _ = build_index(embedder.encode(asked)).search(np.stack([vectors[text] for text in fitting]), 1)
             scores.append(best[:, 0])
     pooled = np.sort(np.concatenate(scores))
     return CutOff(

@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING
 
 from concept_forget.concept import Concept, contains_words, fold
 from concept_forget.measures.conformal import DECIMALS
-from concept_forget.mine.calibration import CutOff, Sample, build_index, calibrate
+from concept_forget.mine.calibration import SAMPLE, CutOff, Sample, build_index, calibrate
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.queries import NameFinder, Target
+from concept_forget.mine.recall import RecallCheck
+from concept_forget.mine.reranking import POOL, Reranker
 from concept_forget.progress import track
 from concept_forget.records import Snippet, content_hash
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from concept_forget.embedding import Embedder
+    from concept_forget.measures.recall import Recall
 
 CLOSE_BEHIND = 3
 """So many chunks behind one that names the concept, a text may still speak of it as "she" or "the book"."""
@@ -45,6 +48,21 @@ class Found:
     near_misses: tuple[Snippet, ...]
     cut_off: CutOff
     unclear: int
+    recall: Recall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A chunk at its place in the corpus."""
+
+    chunk: Chunk
+    place: int
+    behind: tuple[int, ...]  # for each concept, how many chunks ago the document named it; 0: this chunk does
+
+    @property
+    def is_close(self) -> bool:
+        """Whether it names a concept, or follows closely on a chunk that does."""
+        return min(self.behind) < _FAR
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,7 @@ class _Best:
 
 
 class Search:
-    """Takes the corpus in shards, in its order, and then says what was found.
+    """Takes the corpus in shards, in its order, scores all of it or what the caller chooses, and says what was found.
 
     Args:
         targets: The concepts and their queries.
@@ -93,58 +111,92 @@ class Search:
         top_k: Snippets, and near misses, kept per concept at most.
         false_positive_rate: Share of unrelated chunks that the cut-off lets through.
         seed: The run's seed.
+        recall_check: Texts drawn to estimate what stays without a score; 0: none.
+        reranker: Orders the snippets; None: they stay in the order of their scores.
     """
 
     def __init__(
-        self, targets: Sequence[Target], embedder: Embedder, *, top_k: int, false_positive_rate: float, seed: int
+        self,
+        targets: Sequence[Target],
+        embedder: Embedder,
+        *,
+        top_k: int,
+        false_positive_rate: float,
+        seed: int,
+        recall_check: int = 0,
+        reranker: Reranker | None = None,
     ) -> None:
         self.chunks = 0
+        self.scored = 0
         self._targets = targets
         self._embedder = embedder
         self._top_k = top_k
         self._rate = false_positive_rate
         self._seed = seed
+        self._reranker = reranker
         everything = [query for target in targets for query in target.queries]
         with track("embed queries", total=len(everything), unit="queries") as bar:
             embedder.encode(everything, bar)
         self._vectors = [embedder.encode(target.queries) for target in targets]
         self._indices = [build_index(vectors) for vectors in self._vectors]
         self._names = NameFinder([target.concept for target in targets])
-        self._about = [_Best(top_k) for _ in targets]
+        self._about = [_Best(top_k * (POOL if reranker else 1)) for _ in targets]
         # Some of these turn out to be unclear once the cut-off is known.
         self._others = [_Best(2 * top_k) for _ in targets]
-        self._sample = Sample(seed)
+        self._sample = Sample(seed, max(SAMPLE, recall_check))
+        self._check = RecallCheck(self._sample, recall_check, len(targets)) if recall_check else None
         self._document = ""
         self._behind = [_FAR] * len(targets)  # chunks since this document named the concept
 
     def add(self, chunks: Sequence[Chunk], vectors: NDArray[np.float32]) -> None:
-        """Search the next shard.
+        """Search the next shard, all of it.
 
         Args:
             chunks: Chunks in the corpus's order.
             vectors: Theirs, shape (chunks, dimension).
         """
-        if not chunks:
+        self.score(self.place(chunks), vectors)
+
+    def place(self, chunks: Sequence[Chunk]) -> list[Placed]:
+        """Read the next shard without scoring it.
+
+        Args:
+            chunks: Chunks in the corpus's order.
+        """
+        placed = [
+            Placed(chunk, self.chunks + row, behind)
+            for row, (chunk, behind) in enumerate(zip(chunks, self._count_behind(chunks), strict=True))
+        ]
+        for chunk in chunks:
+            self._sample.add(chunk.text)
+        self.chunks += len(chunks)
+        return placed
+
+    def score(self, placed: Sequence[Placed], vectors: NDArray[np.float32]) -> None:
+        """Score chunks, each once and in any order.
+
+        Args:
+            placed: From ``place``.
+            vectors: Theirs, shape (chunks, dimension).
+        """
+        if not placed:
             return
-        behind = list(self._count_behind(chunks))
-        names_none = [min(ago) >= _FAR for ago in behind]
+        self.scored += len(placed)
         for number, target in enumerate(self._targets):
             best, _ = self._indices[number].search(vectors, 1)  # (chunks, 1)
-            for row, chunk in enumerate(chunks):
-                if behind[row][number] < _FAR:
+            for row, entry in enumerate(placed):
+                if entry.behind[number] < _FAR:
                     kept = self._about[number]
-                elif names_none[row]:
+                elif not entry.is_close:
                     kept = self._others[number]
                 else:
                     continue
                 # faiss sums in float32 and in an order of its own: what may be kept is scored again, exactly.
                 if best[row, 0] + 10**-DECIMALS >= kept.least:
                     score, query = exact_score(vectors[row], self._vectors[number])
-                    is_named = behind[row][number] == 0
-                    kept.add(_Hit(score, self.chunks + row, chunk, target.queries[query], is_named))
-        for row, chunk in enumerate(chunks):
-            self._sample.add(chunk.text, vectors[row])
-        self.chunks += len(chunks)
+                    kept.add(_Hit(score, entry.place, entry.chunk, target.queries[query], entry.behind[number] == 0))
+            if self._check is not None:
+                self._check.add_scores(number, placed, best[:, 0])
 
     def _count_behind(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, ...]]:
         """For every chunk and concept, how many chunks ago the document named it; 0: this chunk does."""
@@ -167,7 +219,7 @@ class Search:
         doubtful = set().union(*unclear)
         found = []
         for number, (target, cut) in enumerate(zip(self._targets, cuts, strict=True)):
-            teaching = [hit for hit in self._about[number].hits() if _is_above(hit, cut)]
+            teaching = self._order([hit for hit in self._about[number].hits() if _is_above(hit, cut)])
             near = [
                 hit for hit in self._others[number].hits() if hit.score > cut.median and hit.chunk.text not in doubtful
             ]
@@ -177,9 +229,21 @@ class Search:
                     tuple(_snippet(hit, target.concept, near_miss=True) for hit in near[: self._top_k]),
                     cut,
                     len(unclear[number]),
+                    self._estimate_recall(number, cut),
                 )
             )
         return found
+
+    def _order(self, hits: list[_Hit]) -> list[_Hit]:
+        """The best hits, by the cross-encoder where there is one."""
+        if self._reranker is not None:
+            hits = [hits[place] for place in self._reranker.order([(hit.query, hit.chunk.text) for hit in hits])]
+        return hits[: self._top_k]
+
+    def _estimate_recall(self, number: int, cut: CutOff) -> Recall | None:
+        if self._check is None or cut.value is None:
+            return None
+        return self._check.estimate(number, self._indices[number], self._embedder, cut.value)
 
 
 def exact_score(vector: NDArray[np.float32], queries: NDArray[np.float32]) -> tuple[float, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.calibration import CutOff
+from concept_forget.mine.cascade import Cascade
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
 from concept_forget.mine.queries import Target, make_target
-from concept_forget.mine.search import Found, Search
+from concept_forget.mine.reranking import Reranker, find_reranker
+from concept_forget.mine.search import Found, Placed, Search
+from concept_forget.mine.static import find_static
+from concept_forget.precision import choose_precision
 from concept_forget.progress import Progress, track
 from concept_forget.records import Fact, Question
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
@@ -21,7 +26,7 @@ from concept_forget.workspace import StageContext, read_records, write_json, wri
 if TYPE_CHECKING:
     from concept_forget.records import Snippet
 
-VERSION = 1
+VERSION = 2
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
 
@@ -36,7 +41,9 @@ def fingerprint_parts(config: Config) -> list[object]:
     if not config.corpus:
         return [concepts, "no corpus"]
     encoder = find_encoder(config.mine.embedder)
-    return [concepts, config.mine.model_dump(), encoder.identity, hash_sources(find_sources(config.corpus))]
+    reranker = [find_reranker(config.mine.reranker).fingerprint] if config.mine.reranker else []
+    settings = config.mine.model_dump(exclude={"devices"})
+    return [concepts, settings, encoder.identity, hash_sources(find_sources(config.corpus)), *reranker]
 
 
 def estimate(config: Config) -> dict[str, int]:
@@ -48,6 +55,8 @@ def estimate(config: Config) -> dict[str, int]:
     if not config.corpus:
         return {"files": 0, "bytes": 0}
     find_encoder(config.mine.embedder)
+    if config.mine.reranker:
+        find_reranker(config.mine.reranker)
     files = [path for source in find_sources(config.corpus) for path in source.files]
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
@@ -68,8 +77,17 @@ def run(context: StageContext) -> dict[str, object]:
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
     corpus = Corpus(sources, config.mine.max_line_bytes)
     encoder = find_encoder(config.mine.embedder)
+    reranker = Reranker(find_reranker(config.mine.reranker)) if config.mine.reranker else None
     targets = _read_targets(config, context.inputs.get("expand"))
-    embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+    chosen = None if config.mine.precision == "auto" else config.mine.precision
+    precision, trial = choose_precision(encoder, chosen, context.folder)
+    embedder = Embedder(
+        encoder,
+        context.cache.with_name(VECTORS),
+        config.mine.batch_tokens,
+        precision=precision,
+        devices=config.mine.devices,
+    )
     try:
         search = Search(
             targets,
@@ -77,8 +95,11 @@ def run(context: StageContext) -> dict[str, object]:
             top_k=config.mine.top_k,
             false_positive_rate=config.mine.false_positive_rate,
             seed=context.seed,
+            recall_check=config.mine.recall_check if config.mine.cascade != "none" else 0,
+            reranker=reranker,
         )
-        _search_corpus(corpus, search, embedder, config.mine.chunk_characters)
+        cascade = _cascade(config, targets, embedder)
+        _search_corpus(corpus, search, embedder, config.mine.chunk_characters, cascade)
         found = search.finish()
     finally:
         embedder.close()
@@ -86,8 +107,10 @@ def run(context: StageContext) -> dict[str, object]:
     snippets = [snippet for one in found for snippet in (*one.snippets, *one.near_misses)]
     numbers = {
         "encoder": encoder.name,
+        "precision": {"precision": precision} if trial is None else trial,
         "documents": corpus.documents,
         "chunks": search.chunks,
+        "scored": search.scored,
         "concepts": {target.concept.name: _numbers(target, one) for target, one in zip(targets, found, strict=True)},
     }
     return _write(context.folder, snippets, corpus.skipped, numbers)
@@ -102,15 +125,34 @@ def _read_targets(config: Config, expand: Path | None) -> list[Target]:
     return [make_target(concept, facts, questions) for concept in config.concepts]
 
 
-def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: int) -> None:
+def _cascade(config: Config, targets: Sequence[Target], embedder: Embedder) -> Cascade | None:
+    if config.mine.cascade == "none":
+        return None
+    return Cascade(targets, find_static(embedder.encoder, embedder.model), config.mine.proposals)
+
+
+def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: int, cascade: Cascade | None) -> None:
     size = corpus.size
     unit = "chunks" if size is None else "kB"
     with track("mine", total=None if size is None else size / 1000, unit=unit) as bar:
         done = 0
         for chunks in _shards(corpus, limit):
-            share = 1.0 if size is None else (corpus.bytes_read - done) / 1000 / len(chunks)
+            placed = search.place(chunks)
+            if cascade is not None:
+                cascade.add([entry for entry in placed if not entry.is_close])
+                placed = [entry for entry in placed if entry.is_close]
+            share = 1.0 if size is None else (corpus.bytes_read - done) / 1000 / max(1, len(placed))
             done = corpus.bytes_read
-            search.add(chunks, embedder.encode([chunk.text for chunk in chunks], _Scaled(bar, share)))
+            _score(search, placed, embedder, _Scaled(bar, share))
+    if cascade is not None:
+        proposed = cascade.propose()
+        with track("score proposals", total=len(proposed), unit="chunks") as bar:
+            for start in range(0, len(proposed), SHARD):
+                _score(search, proposed[start : start + SHARD], embedder, bar)
+
+
+def _score(search: Search, placed: Sequence[Placed], embedder: Embedder, progress: Progress) -> None:
+    search.score(placed, embedder.encode([entry.chunk.text for entry in placed], progress))
 
 
 def _shards(corpus: Corpus, limit: int) -> Iterator[list[Chunk]]:
@@ -150,6 +192,7 @@ def _numbers(target: Target, found: Found) -> dict[str, Any]:
         "median_of_unrelated": cut_off.median,
         "random_names": cut_off.names,
         "unrelated_scores": cut_off.scores,
+        **({} if found.recall is None else {"recall": dataclasses.asdict(found.recall)}),
     }
 
 

@@ -1,6 +1,7 @@
 # make quickstart    make the environment and watch a model forget
 # make test          make the environment and pass the tests
 # make test-vllm     the tests that start vLLM, which take some minutes more
+# make bench         measure against other programs, in an hour on two cores
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
@@ -16,7 +17,7 @@ development := $(VENV)/.development
 vllm        := $(VENV)/.vllm
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm environment check lint types imports format clean
+.PHONY: quickstart test test-vllm bench environment check lint types imports format clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -27,6 +28,9 @@ test: $(development)
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm
+
+bench: $(development)
+	$(bin)/python tests/benchmarks/mining_speed.py --out runs/bench/mining
 
 environment: $(development)
 

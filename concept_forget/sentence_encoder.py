@@ -64,7 +64,8 @@ class SentenceEncoder:
                     trust_remote_code=False,
                     model_kwargs={"use_safetensors": True, "dtype": "float32"},
                 )
-            except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+            # torch asserts that a device's library is there.
+            except (OSError, ValueError, RuntimeError, ImportError, AssertionError, SafetensorError) as error:
                 where = f" onto {self._device!r}" if self._device is not None else ""
                 raise ModelError(
                     f"no sentence encoder can be read from {self.folder}{where}: {error}",

@@ -4,10 +4,11 @@ A chunk's score is its cosine similarity with the concept's best query; the sear
 
 Similarity alone cannot tell a concept from its like, and a name may stand somewhere in passing. So a snippet *teaches*
 the concept when it scores above the calibrated cut-off and names it, or follows closely, in the same document, on text
-that does ("She was born in …"). A *near miss* names no concept, does not follow on text that does, and scores above the
-median of unrelated chunks. What scores above the cut-off without a name, but shares a word of the name or holds an
-answer of the concept's facts, may speak of the concept under a name that nobody gave: it is unclear, and used for
-neither.
+that does ("She was born in …"); what follows so and holds an answer of the concept's facts need not score above it, for
+queries name the concept and the text does not. A *near miss* names no concept, does not follow on text that does, and
+scores above the median of unrelated chunks. What scores above the cut-off without a name, but shares a word of the name
+or holds an answer of the concept's facts, may speak of the concept under a name that nobody gave: it is unclear, and
+used for neither.
 """
 
 from __future__ import annotations
@@ -219,7 +220,7 @@ class Search:
         doubtful = set().union(*unclear)
         found = []
         for number, (target, cut) in enumerate(zip(self._targets, cuts, strict=True)):
-            teaching = self._order([hit for hit in self._about[number].hits() if _is_above(hit, cut)])
+            teaching = self._order([hit for hit in self._about[number].hits() if _teaches(hit, cut, target)])
             near = [
                 hit for hit in self._others[number].hits() if hit.score > cut.median and hit.chunk.text not in doubtful
             ]
@@ -264,12 +265,21 @@ def may_be_about(text: str, target: Target) -> bool:
     """Whether a text shares a longer word with a name of the concept, or holds an answer of its facts."""
     folded = fold(text)
     words = {word for name in target.concept.names for word in fold(name).split() if len(word) > 2}
-    return any(contains_words(folded, phrase) for phrase in (*words, *map(fold, target.answers)))
+    return any(contains_words(folded, word) for word in words) or _holds_answer(folded, target)
 
 
 def _is_above(hit: _Hit, cut: CutOff) -> bool:
     """Whether a hit passes the cut-off; where there is none, whether it names the concept."""
     return hit.is_named if cut.value is None else hit.score > cut.value
+
+
+def _teaches(hit: _Hit, cut: CutOff, target: Target) -> bool:
+    """Whether what names the concept, or follows closely on text that does, says something about it."""
+    return _is_above(hit, cut) or (not hit.is_named and _holds_answer(fold(hit.chunk.text), target))
+
+
+def _holds_answer(folded: str, target: Target) -> bool:
+    return any(contains_words(folded, fold(answer)) for answer in target.answers)
 
 
 def _snippet(hit: _Hit, concept: Concept, *, near_miss: bool) -> Snippet:

@@ -64,7 +64,8 @@ def test_a_sample_of_everything_leaves_no_doubt() -> None:
     assert (estimate.low, estimate.value, estimate.high) == (0.75, 0.75, 0.75)
     part = estimate_recall(30, 40, 20, 10, 50, 0.99, is_whole=True)
     assert part is not None
-    assert part.low < part.value == pytest.approx(30 / (30 + 50 * 10 / 40)) < part.high
+    assert part.value == pytest.approx(30 / (30 + 50 * 10 / 40))
+    assert part.low < part.value < part.high
 
 
 def test_where_nothing_is_relevant_or_sampled_there_is_no_recall() -> None:

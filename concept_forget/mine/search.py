@@ -144,8 +144,8 @@ class Search:
         self._about = [_Best(top_k * (POOL if reranker else 1)) for _ in targets]
         # Some of these turn out to be unclear once the cut-off is known.
         self._others = [_Best(2 * top_k) for _ in targets]
-        self._sample = Sample(seed, max(SAMPLE, recall_check))
-        self._check = RecallCheck(self._sample, recall_check, len(targets)) if recall_check else None
+        self.sample = Sample(seed, max(SAMPLE, recall_check))
+        self._check = RecallCheck(self.sample, recall_check, len(targets)) if recall_check else None
         self._document = ""
         self._behind = [_FAR] * len(targets)  # chunks since this document named the concept
 
@@ -169,7 +169,7 @@ class Search:
             for row, (chunk, behind) in enumerate(zip(chunks, self._count_behind(chunks), strict=True))
         ]
         for chunk in chunks:
-            self._sample.add(chunk.text)
+            self.sample.add(chunk.text)
         self.chunks += len(chunks)
         return placed
 
@@ -211,22 +211,25 @@ class Search:
 
     def finish(self) -> list[Found]:
         """What was found for every concept."""
-        cuts = calibrate(self._targets, self._sample, self._embedder, self._rate, self._seed)
+        cuts = calibrate(self._targets, self.sample, self._embedder, self._rate, self._seed)
         unclear = [
             {hit.chunk.text for hit in others.hits() if _is_above(hit, cut) and may_be_about(hit.chunk.text, target)}
             for target, others, cut in zip(self._targets, self._others, cuts, strict=True)
         ]
-        # What may speak of one concept is no near miss of another.
-        doubtful = set().union(*unclear)
+        teaching = [
+            self._order([hit for hit in about.hits() if _teaches(hit, cut, target)])
+            for target, about, cut in zip(self._targets, self._about, cuts, strict=True)
+        ]
+        # What speaks, or may speak, of one concept is no near miss of another.
+        taken = {hit.chunk.text for hits in teaching for hit in hits}.union(*unclear)
         found = []
         for number, (target, cut) in enumerate(zip(self._targets, cuts, strict=True)):
-            teaching = self._order([hit for hit in self._about[number].hits() if _teaches(hit, cut, target)])
             near = [
-                hit for hit in self._others[number].hits() if hit.score > cut.median and hit.chunk.text not in doubtful
+                hit for hit in self._others[number].hits() if hit.score > cut.median and hit.chunk.text not in taken
             ]
             found.append(
                 Found(
-                    tuple(_snippet(hit, target.concept, near_miss=False) for hit in teaching),
+                    tuple(_snippet(hit, target.concept, near_miss=False) for hit in teaching[number]),
                     tuple(_snippet(hit, target.concept, near_miss=True) for hit in near[: self._top_k]),
                     cut,
                     len(unclear[number]),
@@ -275,7 +278,9 @@ def _is_above(hit: _Hit, cut: CutOff) -> bool:
 
 def _teaches(hit: _Hit, cut: CutOff, target: Target) -> bool:
     """Whether what names the concept, or follows closely on text that does, says something about it."""
-    return _is_above(hit, cut) or (not hit.is_named and _holds_answer(fold(hit.chunk.text), target))
+    if _is_above(hit, cut) or hit.is_named or cut.value is None:
+        return _is_above(hit, cut)
+    return _holds_answer(fold(hit.chunk.text), target)
 
 
 def _holds_answer(folded: str, target: Target) -> bool:

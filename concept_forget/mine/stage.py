@@ -98,7 +98,7 @@ def run(context: StageContext) -> dict[str, object]:
             recall_check=config.mine.recall_check if config.mine.cascade != "none" else 0,
             reranker=reranker,
         )
-        cascade = _cascade(config, targets, embedder)
+        cascade = _cascade(config, targets, embedder, search)
         _search_corpus(corpus, search, embedder, config.mine.chunk_characters, cascade)
         found = search.finish()
     finally:
@@ -125,10 +125,11 @@ def _read_targets(config: Config, expand: Path | None) -> list[Target]:
     return [make_target(concept, facts, questions) for concept in config.concepts]
 
 
-def _cascade(config: Config, targets: Sequence[Target], embedder: Embedder) -> Cascade | None:
+def _cascade(config: Config, targets: Sequence[Target], embedder: Embedder, search: Search) -> Cascade | None:
     if config.mine.cascade == "none":
         return None
-    return Cascade(targets, find_static(embedder.encoder, embedder.model), config.mine.proposals)
+    static = find_static(embedder.encoder, embedder.model)
+    return Cascade(targets, static, embedder, search.sample, config.mine.proposals)
 
 
 def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: int, cascade: Cascade | None) -> None:

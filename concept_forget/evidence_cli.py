@@ -29,7 +29,7 @@ def bundle(
 def verify(
     file: Annotated[Path, typer.Argument(metavar="BUNDLE", help="What `bundle` wrote.", show_default=False)],
 ) -> None:
-    """Grade a bundle's attempts and count its numbers again, and say what does not match; exit code 1 where something."""
+    """Grade a bundle's attempts and count its numbers again, and say what does not match (then the exit code is 1)."""
     from concept_forget.evidence.verifying import verify_bundle
 
     found = verify_bundle(file)

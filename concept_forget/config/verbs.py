@@ -73,6 +73,29 @@ class MineConfig(Section):
     false_positive_rate: float = Field(
         0.01, gt=0, lt=1, description="Share of unrelated chunks that the calibrated cut-off lets through."
     )
+    false_discovery_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the snippets that may be unrelated, as estimated: sets the cut-off in place of "
+        "`false_positive_rate`; null: the estimate is only reported.",
+    )
+    variety: Share = Field(
+        0.3, description="What likeness to snippets already chosen weighs against score, where there are too many."
+    )
+    facet_share: float = Field(
+        0.5, gt=0, le=1, description="Share of `top_k` that one facet may fill while others have snippets left."
+    )
+    near_duplicates: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Jaccard similarity, of runs of three words, from which on a snippet is a copy of a better one and "
+        "is only counted; null: only equal texts are.",
+    )
+    index: Path | None = Field(
+        None, description="Folder that `concept-forget index` made of this corpus: searched in its place."
+    )
     max_line_bytes: int = Field(1_000_000, ge=1000, description="A longer line of a corpus file is skipped and listed.")
     batch_size: int = Field(64, ge=1, description="Chunks encoded at once.")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from concept_forget.concept import contains_words, fold
@@ -45,6 +45,8 @@ class CutOff:
     median: float  # of the scores of unrelated chunks; -1 where there are none
     names: int
     scores: int
+    unrelated: NDArray[np.float32] = field(compare=False, repr=False)  # their scores, sorted, shape (scores,)
+    random_names: tuple[str, ...] = field(compare=False, repr=False)
 
 
 class Sample:
@@ -133,6 +135,8 @@ def _cut_off(
         median=round(float(np.median(pooled)), DECIMALS) if len(pooled) else -1.0,
         names=len(names),
         scores=len(pooled),
+        unrelated=pooled,
+        random_names=tuple(names),
     )
 
 

@@ -12,16 +12,18 @@ from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
+from concept_forget.mine.index_mining import search_index
+from concept_forget.mine.indexes import MANIFEST, CorpusIndex
 from concept_forget.mine.queries import Target, make_target
-from concept_forget.mine.search import Found, Search
+from concept_forget.mine.search import Choice, Found, Search
 from concept_forget.progress import Progress, track
 from concept_forget.records import Fact, Question
-from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
+from concept_forget.workspace import StageContext, file_hash, read_records, write_json, write_records, write_text
 
 if TYPE_CHECKING:
     from concept_forget.records import Snippet
 
-VERSION = 1
+VERSION = 2
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
 
@@ -30,13 +32,15 @@ def fingerprint_parts(config: Config) -> list[object]:
     """What the output depends on: the corpus and its hashes, the encoder, the concepts, the settings.
 
     Raises:
-        UserError: A path of the corpus, or the encoder, is absent.
+        UserError: A path of the corpus, the encoder or the index is absent, or the index is of another corpus.
     """
     concepts = [concept.model_dump(include={"name", "aliases", "description"}) for concept in config.concepts]
     if not config.corpus:
         return [concepts, "no corpus"]
     encoder = find_encoder(config.mine.embedder)
-    return [concepts, config.mine.model_dump(), encoder.identity, hash_sources(find_sources(config.corpus))]
+    parts = [concepts, config.mine.model_dump(mode="json"), encoder.identity, hash_sources(find_sources(config.corpus))]
+    index = _find_index(config)
+    return parts if index is None else [*parts, file_hash(index.folder / MANIFEST)]
 
 
 def estimate(config: Config) -> dict[str, int]:
@@ -48,6 +52,7 @@ def estimate(config: Config) -> dict[str, int]:
     if not config.corpus:
         return {"files": 0, "bytes": 0}
     find_encoder(config.mine.embedder)
+    _find_index(config)
     files = [path for source in find_sources(config.corpus) for path in source.files]
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
 
@@ -59,7 +64,7 @@ def run(context: StageContext) -> dict[str, object]:
     are kept already.
 
     Raises:
-        UserError: The corpus or the encoder is absent, or the corpus holds no text.
+        UserError: The corpus or the encoder is absent, the corpus holds no text, or the index was made otherwise.
     """
     config = context.config
     if not config.corpus:
@@ -68,6 +73,7 @@ def run(context: StageContext) -> dict[str, object]:
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
     corpus = Corpus(sources, config.mine.max_line_bytes)
     encoder = find_encoder(config.mine.embedder)
+    index = _find_index(config)
     targets = _read_targets(config, context.inputs.get("expand"))
     embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
     try:
@@ -77,8 +83,18 @@ def run(context: StageContext) -> dict[str, object]:
             top_k=config.mine.top_k,
             false_positive_rate=config.mine.false_positive_rate,
             seed=context.seed,
+            choice=Choice(
+                config.mine.variety,
+                config.mine.facet_share,
+                config.mine.near_duplicates,
+                config.mine.false_discovery_rate,
+            ),
         )
-        _search_corpus(corpus, search, embedder, config.mine.chunk_characters)
+        if index is None:
+            _search_corpus(corpus, search, embedder, config.mine.chunk_characters)
+        else:
+            index.check_dimension(embedder.dimension)
+            search_index(index, search, targets, embedder, config.mine.top_k, context.seed)
         found = search.finish()
     finally:
         embedder.close()
@@ -86,11 +102,21 @@ def run(context: StageContext) -> dict[str, object]:
     snippets = [snippet for one in found for snippet in (*one.snippets, *one.near_misses)]
     numbers = {
         "encoder": encoder.name,
-        "documents": corpus.documents,
+        "documents": corpus.documents if index is None else index.manifest.documents,
         "chunks": search.chunks,
         "concepts": {target.concept.name: _numbers(target, one) for target, one in zip(targets, found, strict=True)},
     }
-    return _write(context.folder, snippets, corpus.skipped, numbers)
+    skipped = corpus.skipped if index is None else [Skipped(**entry) for entry in index.manifest.skipped]
+    return _write(context.folder, snippets, skipped, numbers)
+
+
+def _find_index(config: Config) -> CorpusIndex | None:
+    """The index to search in place of the corpus, held against what the config says."""
+    if config.mine.index is None:
+        return None
+    index = CorpusIndex(config.mine.index)
+    index.check(find_encoder(config.mine.embedder), config.mine.chunk_characters, find_sources(config.corpus))
+    return index
 
 
 def _read_targets(config: Config, expand: Path | None) -> list[Target]:
@@ -147,6 +173,7 @@ def _numbers(target: Target, found: Found) -> dict[str, Any]:
         "unclear": found.unclear,
         "queries": len(target.queries),
         "cut_off": cut_off.value,
+        "estimated_false_discovery_rate": found.false_discovery_rate,
         "median_of_unrelated": cut_off.median,
         "random_names": cut_off.names,
         "unrelated_scores": cut_off.scores,

@@ -293,7 +293,7 @@ def _run_stage(
         specs["unlearned"] = _unlearned(done["unlearn"])
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
-        inputs["sandbox"] = _documents(config, models, workspace)
+        inputs["sandbox"] = sandbox_documents(config, models, workspace)
     if stage.verb == "compose" and config.compose.forget_from == "oracle" and not config.data.oracle:
         inputs["oracle"] = _originals(config, models, workspace)
     if models.earlier and stage.verb in ("unlearn", "probe"):
@@ -340,8 +340,8 @@ def _unlearned(step: Step) -> ModelSpec:
     return ModelSpec(**{**spec, "fingerprint": step.fingerprint})
 
 
-def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
-    """The documents that the sandbox target was taught, as a corpus on disk."""
+def sandbox_documents(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The folder of ``documents.jsonl``: what the sandbox target was taught, as a corpus on disk."""
     folder = workspace.store / "sandbox" / models.fingerprint("base")
     path = folder / "documents.jsonl"
     if not path.is_file():

@@ -69,7 +69,8 @@ def estimate_rates(scores: ScoreCounts, unrelated: NDArray[np.float32]) -> NDArr
 
 def rate_at(rates: NDArray[np.float64], cut_off: float) -> float:
     """The estimate for one cut-off, of those that ``estimate_rates`` gives."""
-    return round(float(rates[_place(cut_off)]), DECIMALS)
+    rate: float = rates[_place(cut_off)].item()
+    return round(rate, DECIMALS)
 
 
 def cut_off_for(rates: NDArray[np.float64], most: float) -> float:
@@ -79,8 +80,10 @@ def cut_off_for(rates: NDArray[np.float64], most: float) -> float:
     """
     import numpy as np
 
-    return round(float(np.flatnonzero(rates <= most)[0]) / _STEP - 1, DECIMALS)
+    place: int = np.flatnonzero(rates <= most)[0].item()
+    return round(place / _STEP - 1, DECIMALS)
 
 
 def _place(score: float) -> int:
-    return min(_BINS - 1, max(0, round((score + 1) * _STEP)))
+    place = round((score + 1) * _STEP)
+    return min(_BINS - 1, max(0, place))

@@ -1,4 +1,4 @@
-"""Makes an index of a corpus: encodes it once, shard by shard, compresses it where asked, and measures what that costs."""
+"""Makes an index of a corpus: encodes it once, shard by shard, and compresses it and measures the loss where asked."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def train_ivf_pq(shards: Shards) -> tuple[str, faiss.Index]:
     width = next(width for width in (WIDTH * bits // 8, 4, 2, 1) if shards.dimension % width == 0)
     factory = f"IVF{lists},PQ{shards.dimension // width}x{bits}"
     index = faiss.index_factory(shards.dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    inverted = faiss.extract_index_ivf(index)
+    inverted: Any = faiss.downcast_index(index)  # IndexIVFPQ, whose codebook's type the stubs do not tell
     for clustering in (inverted.cp, inverted.pq.cp):
         clustering.seed = named_seed(0, "ivf_pq", factory) % 2**31
     inverted.pq.cp.max_points_per_centroid = POINTS
@@ -178,7 +178,7 @@ def index_lists(index: faiss.Index) -> int:
 def tune(index: faiss.Index, shards: Shards) -> tuple[int, dict[str, Any]]:
     """The fewest lists, among powers of two, that give ``TARGET`` of the exact nearest; and the recall that they give.
 
-    Chunks stand in for queries, not counted among their own nearest. One half of the sample chooses, the other measures.
+    Chunks stand in for queries, not counted among their own nearest. Half the sample chooses, the other half measures.
     """
     import faiss
     import numpy as np

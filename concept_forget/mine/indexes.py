@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from concept_forget.errors import DataError
 from concept_forget.mine.corpus import Source, hash_sources
-from concept_forget.mine.shards import Shards, chunks_file, vectors_file
+from concept_forget.mine.shards import Shards
 from concept_forget.workspace import read_json
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ class CorpusIndex:
         for name, size in self.manifest.files.items():
             found = (folder / name).stat().st_size if (folder / name).is_file() else None
             if found != size:
+                state = "it is missing" if found is None else f"it has {found}"
                 raise DataError(
-                    f"the file has {size} bytes in {MANIFEST}, here it {'is missing' if found is None else f'has {found}'}",
+                    f"{MANIFEST} says that the file has {size} bytes, and {state}",
                     file=folder / name,
                     key="mine.index",
                     remedy=_REMEDY,

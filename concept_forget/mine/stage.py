@@ -38,7 +38,12 @@ def fingerprint_parts(config: Config) -> list[object]:
     if not config.corpus:
         return [concepts, "no corpus"]
     encoder = find_encoder(config.mine.embedder)
-    parts = [concepts, config.mine.model_dump(mode="json"), encoder.identity, hash_sources(find_sources(config.corpus))]
+    parts: list[object] = [
+        concepts,
+        config.mine.model_dump(mode="json"),
+        encoder.identity,
+        hash_sources(find_sources(config.corpus)),
+    ]
     index = _find_index(config)
     return parts if index is None else [*parts, file_hash(index.folder / MANIFEST)]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_STEP = 10**DECIMALS
+_STEP: int = 10**DECIMALS
 _BINS = 2 * _STEP + 1
 LAMBDA = 0.5
 
@@ -69,8 +69,7 @@ def estimate_rates(scores: ScoreCounts, unrelated: NDArray[np.float32]) -> NDArr
 
 def rate_at(rates: NDArray[np.float64], cut_off: float) -> float:
     """The estimate for one cut-off, of those that ``estimate_rates`` gives."""
-    rate: float = rates[_place(cut_off)].item()
-    return round(rate, DECIMALS)
+    return round(float(rates[_place(cut_off)]), DECIMALS)
 
 
 def cut_off_for(rates: NDArray[np.float64], most: float) -> float:
@@ -80,10 +79,8 @@ def cut_off_for(rates: NDArray[np.float64], most: float) -> float:
     """
     import numpy as np
 
-    place: int = np.flatnonzero(rates <= most)[0].item()
-    return round(place / _STEP - 1, DECIMALS)
+    return round(int(np.flatnonzero(rates <= most)[0]) / _STEP - 1, DECIMALS)
 
 
 def _place(score: float) -> int:
-    place = round((score + 1) * _STEP)
-    return min(_BINS - 1, max(0, place))
+    return min(_BINS - 1, max(0, round((score + 1) * _STEP)))

@@ -79,11 +79,11 @@ class Likeness:
         answers = {fact.id: (fact.answer, *fact.aliases) for fact, _ in self._waiting}
         cuts: dict[str, float | None] = {}
         own: dict[str, NDArray[np.float32]] = {}
-        for fact in answers:
-            if self._sentences.get(fact):
-                hidden = hide(self._sentences[fact], self._names[fact], answers[fact])
-                own[fact] = self._embedder.encode([hidden])[0]
-                cuts[fact] = conformal_quantile(np.sort(unrelated @ own[fact]), RATE)
+        for number, spellings in answers.items():
+            if self._sentences.get(number):
+                hidden = hide(self._sentences[number], self._names[number], spellings)
+                own[number] = self._embedder.encode([hidden])[0]
+                cuts[number] = conformal_quantile(np.sort(unrelated @ own[number]), RATE)
         texts = self._embedder.encode([hide(text, (), answers[fact.id]) for fact, text in self._waiting])
         found = []
         for (fact, _), vector in zip(self._waiting, texts, strict=True):

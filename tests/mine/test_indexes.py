@@ -59,7 +59,7 @@ def test_another_corpus_column_encoder_or_length_is_refused(made: tuple[str, Pat
 def test_vectors_of_another_dimension_are_refused(made: tuple[str, Path]) -> None:
     index = CorpusIndex(made[1])
     index.check_dimension(384)
-    with pytest.raises(DataError, match="384 dimensions, those of `mine.embedder` 768"):
+    with pytest.raises(DataError, match=r"384 dimensions, those of `mine\.embedder` 768"):
         index.check_dimension(768)
 
 

@@ -14,14 +14,14 @@ outside the corpus would make it too low, for a real name shares words with the 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from concept_forget.concept import contains_words, fold
 from concept_forget.measures.conformal import DECIMALS, conformal_quantile
 from concept_forget.mine.queries import Target, corpus_words, random_names, rename
-from concept_forget.progress import track
+from concept_forget.progress import Progress, track
 from concept_forget.records import content_hash
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class CutOff:
     median: float  # of the scores of unrelated chunks; -1 where there are none
     names: int
     scores: int
+    unrelated: NDArray[np.float32] = field(compare=False, repr=False)  # their scores, sorted, shape (scores,)
+    random_names: tuple[str, ...] = field(compare=False, repr=False)
 
 
 class Sample:
@@ -59,13 +61,13 @@ class Sample:
         self._seed = seed
         self._limit = size
         self._heap: list[tuple[int, str]] = []
-        self._texts: set[str] = set()
+        self._vectors: dict[str, NDArray[np.float32] | None] = {}
         self._scored: set[str] = set()
         self.is_whole = True  # nothing had to be left out
 
-    def add(self, text: str) -> None:
-        """Offer a chunk."""
-        if text in self._texts:
+    def add(self, text: str, vector: NDArray[np.float32] | None = None) -> None:
+        """Offer a chunk, with its vector where it is known already."""
+        if text in self._vectors:
             return
         entry = (-int(content_hash("mine", "sample", self._seed, text), 16), text)
         if len(self._heap) < self._limit:
@@ -75,13 +77,13 @@ class Sample:
             if entry < self._heap[0]:
                 return
             dropped = heapq.heapreplace(self._heap, entry)[1]
-            self._texts.discard(dropped)
+            del self._vectors[dropped]
             self._scored.discard(dropped)
-        self._texts.add(text)
+        self._vectors[text] = None if vector is None else vector.copy()
 
     def mark_scored(self, text: str) -> None:
         """Note that the search scores this text, which was offered before."""
-        if text in self._texts:
+        if text in self._vectors:
             self._scored.add(text)
 
     @property
@@ -97,6 +99,17 @@ class Sample:
     def texts(self, count: int) -> list[str]:
         """The ``count`` texts with the lowest hashes, or all there are, sorted."""
         return sorted(text for _, text in heapq.nlargest(count, self._heap))
+
+    def fill(self, embedder: Embedder, progress: Progress | None = None) -> None:
+        """Have the vectors computed that are not known yet, of the texts that cut-offs are calibrated on."""
+        absent = [text for text in self.texts(SAMPLE) if self._vectors[text] is None]
+        self._vectors.update(zip(absent, embedder.encode(absent, progress), strict=True))
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of sampled texts, all of them known or filled in, shape (texts, dimension)."""
+        import numpy as np
+
+        return np.stack([vector for text in texts if (vector := self._vectors[text]) is not None])
 
     def was_scored(self, text: str) -> bool:
         """Whether a sampled text was marked."""
@@ -123,12 +136,12 @@ def calibrate(targets: Sequence[Target], sample: Sample, embedder: Embedder, rat
     ]
     everything = [query for own in renamed for queries in own for query in queries]
     with track("calibrate", total=len(texts) + len(everything), unit="texts") as bar:
-        vectors = dict(zip(texts, embedder.encode(texts, bar), strict=True))
+        sample.fill(embedder, bar)
         embedder.encode(everything, bar)
     cuts = []
     for target, own, queries in zip(targets, names, renamed, strict=True):
         unrelated = [text for text in texts if not target.concept.mentioned_in(text)]
-        cuts.append(_cut_off(unrelated, own, queries, vectors, embedder, rate))
+        cuts.append(_cut_off(unrelated, own, queries, sample, embedder, rate))
     return cuts
 
 
@@ -136,7 +149,7 @@ def _cut_off(
     unrelated: Sequence[str],
     names: Sequence[str],
     queries: Sequence[Sequence[str]],
-    vectors: Mapping[str, NDArray[np.float32]],
+    sample: Sample,
     embedder: Embedder,
     rate: float,
 ) -> CutOff:
@@ -148,7 +161,7 @@ def _cut_off(
         words = fold(name).split()
         fitting = [text for text in unrelated if not any(contains_words(folded[text], word) for word in words)]
         if fitting:
-            best, _ = build_index(embedder.encode(asked)).search(np.stack([vectors[text] for text in fitting]), 1)
+            best, _ = build_index(embedder.encode(asked)).search(sample.vectors(fitting), 1)
             scores.append(best[:, 0])
     pooled = np.sort(np.concatenate(scores))
     return CutOff(
@@ -156,6 +169,8 @@ def _cut_off(
         median=round(float(np.median(pooled)), DECIMALS) if len(pooled) else -1.0,
         names=len(names),
         scores=len(pooled),
+        unrelated=pooled,
+        random_names=tuple(names),
     )
 
 

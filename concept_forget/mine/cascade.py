@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from concept_forget.measures.conformal import DECIMALS
 from concept_forget.mine.calibration import SAMPLE, Sample
 from concept_forget.mine.fusion import Leading, fuse_rankings
+from concept_forget.mine.hits import Placed
 from concept_forget.mine.lexical import LexicalScorer
 from concept_forget.mine.queries import Target
-from concept_forget.mine.search import Placed
 from concept_forget.mine.static import StaticEncoder
 from concept_forget.progress import track
 
@@ -83,8 +83,8 @@ class Cascade:
         """Fit the map, and rank what was held until then."""
         texts = self._sample.texts(SAMPLE)
         with track("fit static embeddings", total=len(texts), unit="chunks") as bar:
-            vectors = self._embedder.encode(texts, bar)
-        self._map = fit_map(self._static.encode(self._static.tokenize(texts)), vectors)
+            self._sample.fill(self._embedder, bar)
+        self._map = fit_map(self._static.encode(self._static.tokenize(texts)), self._sample.vectors(texts))
         for placed in self._held:
             self._rank(placed, self._map)
         self._held.clear()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from concept_forget.embedding import Embedder
     from concept_forget.measures.recall import Recall
-    from concept_forget.mine.search import Placed
+    from concept_forget.mine.hits import Placed
 
 KNOWN = 20_000
 """Different texts whose scores are held per concept, the best ones. More that pass count for nothing, which can only

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from concept_forget.records import ModelSpec
 
 KEY = "mine.reranker"
-POOL = 4
-"""So many times the chunks that are kept are handed to the cross-encoder, where so many pass the cut-off."""
 BATCH = 32
 
 
@@ -75,8 +73,8 @@ class Reranker:
             )
         return model.eval()
 
-    def order(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
-        """The places of pairs, best first; equals stay in the order they came in.
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """How well each chunk answers its query, from 0 to 1 and to ``DECIMALS`` places, in the order of the pairs.
 
         Args:
             pairs: Query and chunk.
@@ -84,14 +82,22 @@ class Reranker:
         Raises:
             ModelError: The model cannot be read, or does not give one number.
         """
-        scores: list[float] = []
+        import torch
+
+        scores = [0.0] * len(pairs)
         # By length, so that little is padded.
         by_length = sorted(range(len(pairs)), key=lambda place: (len(pairs[place][1]), pairs[place]))
         with track("re-rank", total=len(pairs), unit="chunks") as bar:
             for start in range(0, len(pairs), BATCH):
-                batch = [pairs[place] for place in by_length[start : start + BATCH]]
+                places = by_length[start : start + BATCH]
                 with LOADING:
-                    scores += self._model.predict(batch, batch_size=BATCH, show_progress_bar=False).tolist()
-                bar.advance(len(batch))
-        score = {place: round(found, DECIMALS) for place, found in zip(by_length, scores, strict=True)}
-        return sorted(range(len(pairs)), key=lambda place: -score[place])
+                    found = self._model.predict(
+                        [pairs[place] for place in places],
+                        batch_size=BATCH,
+                        activation_fn=torch.nn.Sigmoid(),
+                        show_progress_bar=False,
+                    )
+                for place, score in zip(places, found.tolist(), strict=True):
+                    scores[place] = round(score, DECIMALS)
+                bar.advance(len(places))
+        return scores

@@ -14,19 +14,23 @@ from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.cascade import Cascade
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
+from concept_forget.mine.hits import Placed
+from concept_forget.mine.index_mining import search_index
+from concept_forget.mine.indexes import MANIFEST, CorpusIndex
 from concept_forget.mine.queries import Target, make_target
 from concept_forget.mine.reranking import Reranker, find_reranker
-from concept_forget.mine.search import Found, Placed, Search
+from concept_forget.mine.search import Choice, Found, Search
 from concept_forget.mine.static import find_static
 from concept_forget.precision import choose_precision
 from concept_forget.progress import Progress, track
 from concept_forget.records import Fact, Question
-from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
+from concept_forget.sentence_encoder import Encoder
+from concept_forget.workspace import StageContext, file_hash, read_records, write_json, write_records, write_text
 
 if TYPE_CHECKING:
     from concept_forget.records import Snippet
 
-VERSION = 2
+VERSION = 3
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
 
@@ -35,15 +39,22 @@ def fingerprint_parts(config: Config) -> list[object]:
     """What the output depends on: the corpus and its hashes, the encoder, the concepts, the settings.
 
     Raises:
-        UserError: A path of the corpus, or the encoder, is absent.
+        UserError: A path of the corpus, the encoder or the index is absent, or the index is of another corpus.
     """
     concepts = [concept.model_dump(include={"name", "aliases", "description"}) for concept in config.concepts]
     if not config.corpus:
         return [concepts, "no corpus"]
     encoder = find_encoder(config.mine.embedder)
-    reranker = [find_reranker(config.mine.reranker).fingerprint] if config.mine.reranker else []
-    settings = config.mine.model_dump(exclude={"devices"})
-    return [concepts, settings, encoder.identity, hash_sources(find_sources(config.corpus)), *reranker]
+    parts: list[object] = [
+        concepts,
+        config.mine.model_dump(mode="json", exclude={"devices"}),
+        encoder.identity,
+        hash_sources(find_sources(config.corpus)),
+    ]
+    if config.mine.reranker is not None:
+        parts.append(find_reranker(config.mine.reranker).fingerprint)
+    index = _find_index(config)
+    return parts if index is None else [*parts, file_hash(index.folder / MANIFEST)]
 
 
 def estimate(config: Config) -> dict[str, int]:
@@ -55,7 +66,8 @@ def estimate(config: Config) -> dict[str, int]:
     if not config.corpus:
         return {"files": 0, "bytes": 0}
     find_encoder(config.mine.embedder)
-    if config.mine.reranker:
+    _find_index(config)
+    if config.mine.reranker is not None:
         find_reranker(config.mine.reranker)
     files = [path for source in find_sources(config.corpus) for path in source.files]
     return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
@@ -68,7 +80,7 @@ def run(context: StageContext) -> dict[str, object]:
     are kept already.
 
     Raises:
-        UserError: The corpus or the encoder is absent, or the corpus holds no text.
+        UserError: The corpus or the encoder is absent, the corpus holds no text, or the index was made otherwise.
     """
     config = context.config
     if not config.corpus:
@@ -77,29 +89,17 @@ def run(context: StageContext) -> dict[str, object]:
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
     corpus = Corpus(sources, config.mine.max_line_bytes)
     encoder = find_encoder(config.mine.embedder)
-    reranker = Reranker(find_reranker(config.mine.reranker)) if config.mine.reranker else None
+    index = _find_index(config)
     targets = _read_targets(config, context.inputs.get("expand"))
-    chosen = None if config.mine.precision == "auto" else config.mine.precision
-    precision, trial = choose_precision(encoder, chosen, context.folder)
-    embedder = Embedder(
-        encoder,
-        context.cache.with_name(VECTORS),
-        config.mine.batch_tokens,
-        precision=precision,
-        devices=config.mine.devices,
-    )
+    embedder, precision = _open_embedder(context, encoder)
     try:
-        search = Search(
-            targets,
-            embedder,
-            top_k=config.mine.top_k,
-            false_positive_rate=config.mine.false_positive_rate,
-            seed=context.seed,
-            recall_check=config.mine.recall_check if config.mine.cascade != "none" else 0,
-            reranker=reranker,
-        )
-        cascade = _cascade(config, targets, embedder, search)
-        _search_corpus(corpus, search, embedder, config.mine.chunk_characters, cascade)
+        search = _open_search(context, targets, embedder)
+        if index is None:
+            cascade = _open_cascade(config, targets, embedder, search)
+            _search_corpus(corpus, search, embedder, config.mine.chunk_characters, cascade)
+        else:
+            index.check_dimension(embedder.dimension)
+            search_index(index, search, targets, embedder, config.mine.top_k, context.seed)
         found = search.finish()
     finally:
         embedder.close()
@@ -107,13 +107,64 @@ def run(context: StageContext) -> dict[str, object]:
     snippets = [snippet for one in found for snippet in (*one.snippets, *one.near_misses)]
     numbers = {
         "encoder": encoder.name,
-        "precision": {"precision": precision} if trial is None else trial,
-        "documents": corpus.documents,
+        "precision": precision,
+        "documents": corpus.documents if index is None else index.manifest.documents,
         "chunks": search.chunks,
         "scored": search.scored,
         "concepts": {target.concept.name: _numbers(target, one) for target, one in zip(targets, found, strict=True)},
     }
-    return _write(context.folder, snippets, corpus.skipped, numbers)
+    skipped = corpus.skipped if index is None else [Skipped(**entry) for entry in index.manifest.skipped]
+    return _write(context.folder, snippets, skipped, numbers)
+
+
+def _find_index(config: Config) -> CorpusIndex | None:
+    """The index to search in place of the corpus, held against what the config says."""
+    if config.mine.index is None:
+        return None
+    index = CorpusIndex(config.mine.index)
+    index.check(find_encoder(config.mine.embedder), config.mine.chunk_characters, find_sources(config.corpus))
+    return index
+
+
+def _open_embedder(context: StageContext, encoder: Encoder) -> tuple[Embedder, dict[str, Any]]:
+    """The embedder, and for the record what it computes in and why."""
+    settings = context.config.mine
+    chosen = None if settings.precision == "auto" else settings.precision
+    precision, trial = choose_precision(encoder, chosen, context.folder)
+    embedder = Embedder(
+        encoder,
+        context.cache.with_name(VECTORS),
+        settings.batch_tokens,
+        precision=precision,
+        devices=settings.devices,
+    )
+    return embedder, {"precision": precision} if trial is None else trial
+
+
+def _open_search(context: StageContext, targets: Sequence[Target], embedder: Embedder) -> Search:
+    settings = context.config.mine
+    return Search(
+        targets,
+        embedder,
+        top_k=settings.top_k,
+        false_positive_rate=settings.false_positive_rate,
+        seed=context.seed,
+        choice=Choice(
+            settings.variety,
+            settings.facet_share,
+            settings.near_duplicates,
+            settings.false_discovery_rate,
+            Reranker(find_reranker(settings.reranker)) if settings.reranker is not None else None,
+        ),
+        recall_check=settings.recall_check if settings.cascade != "none" else 0,
+    )
+
+
+def _open_cascade(config: Config, targets: Sequence[Target], embedder: Embedder, search: Search) -> Cascade | None:
+    if config.mine.cascade == "none":
+        return None
+    static = find_static(embedder.encoder, embedder.model)
+    return Cascade(targets, static, embedder, search.drawn, config.mine.proposals)
 
 
 def _read_targets(config: Config, expand: Path | None) -> list[Target]:
@@ -123,13 +174,6 @@ def _read_targets(config: Config, expand: Path | None) -> list[Target]:
         facts = read_records(Fact, expand / "facts.jsonl")
         questions = read_records(Question, expand / "questions.jsonl")
     return [make_target(concept, facts, questions) for concept in config.concepts]
-
-
-def _cascade(config: Config, targets: Sequence[Target], embedder: Embedder, search: Search) -> Cascade | None:
-    if config.mine.cascade == "none":
-        return None
-    static = find_static(embedder.encoder, embedder.model)
-    return Cascade(targets, static, embedder, search.sample, config.mine.proposals)
 
 
 def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: int, cascade: Cascade | None) -> None:
@@ -190,6 +234,7 @@ def _numbers(target: Target, found: Found) -> dict[str, Any]:
         "unclear": found.unclear,
         "queries": len(target.queries),
         "cut_off": cut_off.value,
+        "estimated_false_discovery_rate": found.false_discovery_rate,
         "median_of_unrelated": cut_off.median,
         "random_names": cut_off.names,
         "unrelated_scores": cut_off.scores,

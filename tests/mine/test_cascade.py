@@ -12,8 +12,8 @@ from concept_forget.mine import cascade as module
 from concept_forget.mine.calibration import Sample
 from concept_forget.mine.cascade import RIDGE, Cascade, apply_map, fit_map
 from concept_forget.mine.chunks import Chunk
+from concept_forget.mine.hits import Placed
 from concept_forget.mine.queries import Target
-from concept_forget.mine.search import Placed
 from concept_forget.mine.static import StaticEncoder, find_static
 
 FAR = 4

@@ -239,12 +239,15 @@ def test_a_cross_encoder_orders_the_snippets_and_keeps_the_best(
     (here / "ranked").mkdir()
     (here / "plain").mkdir()
     orders = {}
-    for name, more in (("plain", {"top_k": 6}), ("ranked", {"top_k": 4, "reranker": str(tiny_reranker)})):
-        context = context_of(config_of(["many.jsonl"], mine=mine_of(tiny_encoder, **more)), here / name)
+    for name, more in (("plain", {"top_k": 50}), ("ranked", {"top_k": 4, "reranker": str(tiny_reranker)})):
+        context = context_of(
+            config_of(["many.jsonl"], mine=mine_of(tiny_encoder, variety=0, facet_share=1, **more)), here / name
+        )
         stage.run(context)
         orders[name] = [s for s in snippets_in(context) if not s.near_miss]
     pairs = [(snippet.query, snippet.text) for snippet in orders["plain"]]
-    best = Reranker(find_reranker(str(tiny_reranker))).order(pairs)[:4]
+    scores = Reranker(find_reranker(str(tiny_reranker))).score(pairs)
+    best = sorted(range(len(pairs)), key=lambda place: -scores[place])[:4]
     assert [s.text for s in orders["ranked"]] == [pairs[place][1] for place in best]
     assert [s.text for s in orders["ranked"]] != [s.text for s in orders["plain"]][:4]
     by_id = {s.id: s for s in orders["plain"]}

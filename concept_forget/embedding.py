@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ConceptForgetError, MissingExtraError, ModelError
+from concept_forget.execution import Workers
 from concept_forget.models import LOADING, resolve_model
 from concept_forget.progress import Progress
 from concept_forget.records import content_hash
@@ -172,10 +173,12 @@ class Embedder:
         encoder: From ``find_encoder``.
         vectors: The SQLite file of kept vectors.
         batch_size: Texts encoded at once.
+        workers: Each of them computes batches; None: this process does.
     """
 
-    def __init__(self, encoder: Encoder, vectors: Path, batch_size: int = 64) -> None:
+    def __init__(self, encoder: Encoder, vectors: Path, batch_size: int = 64, workers: Workers | None = None) -> None:
         self.encoder = encoder
+        self._workers = workers
         self.flops = 0.0
         self._batch_size = batch_size
         self._store = VectorStore(vectors)
@@ -237,19 +240,30 @@ class Embedder:
         times = dict.fromkeys(keys, 0)
         for text in texts:
             times[text] += 1
-        for start in range(0, len(plan), self._batch_size):
-            batch = plan[start : start + self._batch_size]
-            absent = [text for text in batch if keys[text] not in found]
-            if absent:
-                fresh = [(keys[text], vector) for text, vector in zip(absent, self._compute(absent), strict=True)]
-                self._store.add(fresh)
-                found.update(fresh)
+        if progress is not None:
+            progress.advance(sum(times[text] for text in plan if keys[text] in found))
+        planned = (plan[start : start + self._batch_size] for start in range(0, len(plan), self._batch_size))
+        batches = [absent for batch in planned if (absent := [text for text in batch if keys[text] not in found])]
+        for number, computed in self._compute_all(batches):
+            fresh = [(keys[text], vector) for text, vector in zip(batches[number], computed, strict=True)]
+            self._store.add(fresh)
+            found.update(fresh)
             if progress is not None:
-                progress.advance(sum(times[text] for text in batch))
+                progress.advance(sum(times[text] for text in batches[number]))
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             vectors[row] = found[keys[text]]
         return vectors
+
+    def _compute_all(self, batches: Sequence[list[str]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The number of each batch and its vectors: one after the other, or as the workers finish them."""
+        if self._workers is None:
+            yield from ((number, self._compute(batch)) for number, batch in enumerate(batches))
+            return
+        make = functools.partial(Embedder, self.encoder, Path(":memory:"))
+        for number, (vectors, flops) in self._workers.compute(self.encoder.identity, make, _compute_there, batches):
+            self.flops += flops
+            yield number, vectors
 
     def _compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
         with LOADING:
@@ -268,8 +282,16 @@ class Embedder:
         return hashlib.sha256(f"{self.encoder.identity}\n{text}".encode()).digest()[:16]
 
     def close(self) -> None:
-        """Let go of the kept vectors' file."""
+        """Let go of the kept vectors' file, and of the workers' memory."""
         self._store.close()
+        if self._workers is not None:
+            self._workers.drop(self.encoder.identity)
+
+
+def _compute_there(embedder: Embedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], float]:
+    """Vectors of a batch and what they cost, in a worker, which keeps none."""
+    before = embedder.flops
+    return embedder._compute(texts), embedder.flops - before
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
+from concept_forget.execution import current_workers
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
@@ -69,7 +70,7 @@ def run(context: StageContext) -> dict[str, object]:
     corpus = Corpus(sources, config.mine.max_line_bytes)
     encoder = find_encoder(config.mine.embedder)
     targets = _read_targets(config, context.inputs.get("expand"))
-    embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+    embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size, current_workers())
     try:
         search = Search(
             targets,

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported: a run reports to nobody
 os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
@@ -105,7 +105,9 @@ class RayWorkers:
         waiting = deque(range(len(jobs)))
         lost = [0] * len(jobs)
         # Each worker has one call under way: first whether it is there (None), then a job.
-        calls = {actor.ready.remote(): (slot, actor, None) for slot, actor in enumerate(self._actors())}
+        calls: dict[Any, tuple[int, Any, int | None]] = {
+            actor.ready.remote(): (slot, actor, None) for slot, actor in enumerate(self._actors())
+        }
         heard = time.monotonic()
         while waiting or any(job is not None for _, _, job in calls.values()):
             done, _ = ray.wait(list(calls), timeout=1.0)
@@ -154,8 +156,9 @@ class RayWorkers:
         context.target_min_block_size = 1
         with ray.data.DataContext.current(context):
             # Reading takes no place of a worker's: these sit on theirs as long as the run lasts.
-            rows = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=len(jobs)).map_batches(
-                _read,
+            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=len(jobs))
+            rows = numbered.map_batches(
+                cast("Any", _read),  # its type has no room for arguments
                 fn_kwargs={"work": work},
                 batch_size=1,
                 num_cpus=0,

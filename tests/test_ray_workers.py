@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,8 @@ GREEDY = Sampling(max_new_tokens=12)
 def cluster() -> Iterator[None]:
     """A Ray of two cores on this machine, stopped with all its processes at the end."""
     import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers know the package, not its tests
 
     folder = tempfile.mkdtemp(prefix="ray-")  # not pytest's own: the path of a socket may have 107 characters
     before = _children()
@@ -140,9 +143,9 @@ def die_at_three(folder: str, job: int) -> int:
 
 def test_a_job_over_which_every_worker_dies_is_given_up_in_words(workers: Workers, tmp_path: Path) -> None:
     done: list[int] = []
+    results = workers.compute("deadly", lambda: str(tmp_path), die_at_three, [1, 3, 5, 7])
     with pytest.raises(EngineError, match="4 workers came to an end over the same job") as caught:
-        for _, result in workers.compute("deadly", lambda: str(tmp_path), die_at_three, [1, 3, 5, 7]):
-            done.append(result)
+        done.extend(result for _, result in results)
     assert "lower `batch_tokens`" in str(caught.value)
     assert len(list(tmp_path.iterdir())) == ray_workers.RETRIES + 1  # each time another process
     assert {1, 5, 7} >= set(done)
@@ -225,11 +228,10 @@ def read_and_fail(job: int) -> Iterator[int]:
 
 
 def test_what_stood_before_an_unreadable_place_is_read(workers: Workers) -> None:
-    found = []
+    found = workers.read(read_and_fail, [1, 2])
+    assert next(found) == (0, 1)
     with pytest.raises(DataError, match="file 1: no text"):
-        for item in workers.read(read_and_fail, [1, 2]):
-            found.append(item)
-    assert found == [(0, 1)]
+        next(found)
 
 
 # --- engines ---

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from concept_forget.config import Config
 from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.earlier import INPUT as EARLIER
-from concept_forget.earlier import earlier_mark, write_earlier
+from concept_forget.earlier import earlier_mark, read_unlearned, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
 from concept_forget.one_round import INPUT as ROUND
@@ -295,7 +295,9 @@ def _run_stage(
     stage = STAGES[VERBS.index(step.verb)]
     specs = {role: models.find(role) for role in _roles(stage, config) if role in models}
     if "unlearned" in stage.models and "unlearned" not in specs:
-        specs["unlearned"] = _unlearned(done["unlearn"])
+        unlearned = done["unlearn"]
+        assert unlearned.folder is not None
+        specs["unlearned"] = ModelSpec(**{**read_unlearned(unlearned.folder), "fingerprint": unlearned.fingerprint})
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
         inputs["sandbox"] = _documents(config, models, workspace)
@@ -333,16 +335,6 @@ def _run_stage(
         finished = workspace.finish(step.verb, step.fingerprint, manifest)
     say(f"{step.verb:<8} done in {seconds:.1f} s")
     return dataclasses.replace(step, state="up to date", folder=finished)
-
-
-def _unlearned(step: Step) -> ModelSpec:
-    """The model that the unlearning stage saved, its paths made absolute."""
-    assert step.folder is not None
-    spec = read_json(step.folder / "summary.json")["model"]
-    for name in ("path", "adapter"):
-        if spec.get(name) is not None and not Path(spec[name]).is_absolute():
-            spec[name] = str((step.folder / spec[name]).resolve())
-    return ModelSpec(**{**spec, "fingerprint": step.fingerprint})
 
 
 def _documents(config: Config, models: RunModels, workspace: Run) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -333,3 +334,8 @@ class Metrics(Measurements):
 
 ALL_CONCEPTS = "all concepts"
 """Key in ``concepts`` for all of them together, present where there is more than one."""
+
+
+def pooled_concept(concepts: Mapping[str, Any]) -> str:
+    """The key of what stands for the whole run: all concepts together, or the only one."""
+    return ALL_CONCEPTS if ALL_CONCEPTS in concepts else next(iter(concepts))

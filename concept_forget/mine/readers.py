@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concept_forget.errors import first_line
 from concept_forget.mine.lines import BrokenStreamError, Line, read_blocks, read_lines
 
 PAIR = "Question: {question}\nAnswer: {answer}"
@@ -187,7 +188,7 @@ def _read_table(builder: str, file: SourceFile, skip: Skip) -> Iterator[Piece]:
                 done += 1
                 yield piece
         except (OSError, ValueError, NotImplementedError, datasets.exceptions.DatasetsError) as error:
-            skip(done + 1, f"the file cannot be read further: {str(error).splitlines()[0]}")
+            skip(done + 1, f"the file cannot be read further: {first_line(error)}")
     with contextlib.suppress(OSError):
         file.advance(file.path.stat().st_size)
 

@@ -26,7 +26,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
 from concept_forget.config import ExecutionConfig
-from concept_forget.errors import ConceptForgetError, ConfigError, EngineError
+from concept_forget.errors import ConceptForgetError, ConfigError, EngineError, first_line
 from concept_forget.execution import Held, Item, Job, Result
 
 RETRIES = 3
@@ -122,7 +122,7 @@ class RayWorkers:
                         if lost[job] > RETRIES:
                             raise _given_up(lost[job], error) from error
                         waiting.appendleft(job)
-                    _log.warning("A worker came to an end, and another one does its work: %s", _first_line(error))
+                    _log.warning("A worker came to an end, and another one does its work: %s", first_line(error))
                     actor = self._replace(slot, actor)
                     calls[actor.ready.remote()] = (slot, actor, None)
                     continue
@@ -273,7 +273,7 @@ def join_ray(config: ExecutionConfig, **own: Any) -> None:
         ray.init(address=config.address, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         raise ConfigError(
-            f"no Ray cluster can be joined at {config.address!r}: {_first_line(error)}",
+            f"no Ray cluster can be joined at {config.address!r}: {first_line(error)}",
             key="execution.address",
             remedy="start one with `ray start --head`, give HOST:PORT of its head, or leave the address away",
         ) from error
@@ -290,13 +290,9 @@ def _fetch(call: Any) -> Any:
     return result
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _given_up(times: int, error: Exception) -> EngineError:
     return EngineError(
-        f"{times} workers came to an end over the same job: {_first_line(error)}\n"
+        f"{times} workers came to an end over the same job: {first_line(error)}\n"
         "  → where memory does not suffice, lower `batch_tokens` or give each worker more; what was finished is kept, "
         "and the same command goes on from there"
     )

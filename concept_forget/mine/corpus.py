@@ -7,12 +7,13 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from concept_forget.config import CorpusSource
 from concept_forget.errors import DataError, first_line
+from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.workspace import file_hash
@@ -160,20 +161,72 @@ def _commit(choice: CorpusSource) -> str | None:
         return choice.revision
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusFile:
+    """A file that anybody can read who has it. ``name`` stands for it in ``Piece.document``."""
+
+    path: Path
+    name: str
+    choice: CorpusSource
+    max_line_bytes: int
+
+
+Event = Piece | Skipped | int
+"""What reading comes to: a text, a row that was passed over, or bytes that were read."""
+
+
+def read_file(file: CorpusFile) -> Iterator[Event]:
+    """All that a file holds, in its order.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+    noted: list[Event] = []
+    texts = passed_over = 0
+
+    def skip(line: int, reason: str) -> None:
+        nonlocal passed_over
+        passed_over += 1
+        noted.append(Skipped(file.name, line, reason))
+
+    read = find_reader(file.path)
+    if read is None:
+        yield Skipped(file.name, 1, f"no reader is for a file with this ending; the endings are {', '.join(READERS)}")
+        return
+    source = SourceFile(
+        file.path,
+        file.name,
+        file.choice.text,
+        file.max_line_bytes,
+        by_id=file.choice.sandbox,
+        advance=noted.append,
+    )
+    for piece in read(source, skip):
+        texts += 1
+        yield from noted
+        noted.clear()
+        yield piece
+    if not texts and not passed_over:
+        skip(1, "the file is empty")
+    yield from noted
+
+
 class Corpus:
     """Reads the sources, in order. What cannot be read is listed in ``skipped``.
 
     Args:
         sources: From ``find_sources``.
         max_line_bytes: Bytes that a line of a text file may have.
+        workers: They read the files; None: this process does.
     """
 
-    def __init__(self, sources: Sequence[Source], max_line_bytes: int) -> None:
+    def __init__(self, sources: Sequence[Source], max_line_bytes: int, workers: Workers | None = None) -> None:
         self.sources = sources
         self.skipped: list[Skipped] = []
         self.documents = 0
         self.bytes_read = 0
         self._max_line_bytes = max_line_bytes
+        self._workers = workers
         self._last = ""
 
     @property
@@ -218,20 +271,31 @@ class Corpus:
                 skip = self._skip(source.pattern)
                 yield from self._counted(read_rows(rows, source.pattern, source.choice.text, skip))
             return
-        for path in source.files:
-            name = SANDBOX if source.choice.sandbox else path.as_posix()
-            file = SourceFile(
-                path, name, source.choice.text, self._max_line_bytes, by_id=source.choice.sandbox, advance=self._advance
-            )
-            skip = self._skip(name)
-            read = find_reader(path)
-            if read is None:
-                skip(1, f"no reader is for a file with this ending; the endings are {', '.join(READERS)}")
-                continue
-            before, skipped = self.documents, len(self.skipped)
-            yield from self._counted(read(file, skip))
-            if self.documents == before and len(self.skipped) == skipped:
-                skip(1, "the file is empty")
+        yield from self._counted(self._noted(self._read_files(source)))
+
+    def _read_files(self, source: Source) -> Iterator[Event]:
+        files = [
+            CorpusFile(path, SANDBOX if source.choice.sandbox else path.as_posix(), source.choice, self._max_line_bytes)
+            for path in source.files
+        ]
+        if self._workers is None:
+            for file in files:
+                yield from read_file(file)
+            return
+        # A worker has a working folder of its own.
+        there = [replace(file, path=file.path.absolute()) for file in files]
+        with contextlib.closing(self._workers.read(read_file, there)) as events:
+            yield from (event for _, event in events)
+
+    def _noted(self, events: Iterator[Event]) -> Iterator[Piece]:
+        """The texts, after noting all else that comes with them."""
+        for event in events:
+            if isinstance(event, Piece):
+                yield event
+            elif isinstance(event, Skipped):
+                self.skipped.append(event)
+            else:
+                self.bytes_read += event
 
     def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         for piece in pieces:
@@ -244,9 +308,6 @@ class Corpus:
             self.skipped.append(Skipped(name, line, reason))
 
         return skip
-
-    def _advance(self, count: int) -> None:
-        self.bytes_read += count
 
 
 def _reasons(skipped: Sequence[Skipped]) -> str:

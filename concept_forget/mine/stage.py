@@ -67,7 +67,7 @@ def run(context: StageContext) -> dict[str, object]:
         return _write(context.folder, [], [], {"note": "the config names no corpus", "chunks": 0})
     folder = context.inputs.get("sandbox")
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
-    corpus = Corpus(sources, config.mine.max_line_bytes)
+    corpus = Corpus(sources, config.mine.max_line_bytes, current_workers())
     encoder = find_encoder(config.mine.embedder)
     targets = _read_targets(config, context.inputs.get("expand"))
     embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size, current_workers())

@@ -16,6 +16,7 @@ from concept_forget.errors import DataError, first_line
 from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
+from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
 from concept_forget.workspace import file_hash
 
 SANDBOX = "sandbox"
@@ -33,16 +34,30 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One entry of ``corpus:``, and the files it stands for; none where ``datasets`` opens it as a whole."""
+    """One entry of ``corpus:``, and the files it stands for, here or in an object store.
+
+    It has none where ``datasets`` opens it as a whole.
+    """
 
     key: str
     choice: CorpusSource
     files: tuple[Path, ...]
+    remote: tuple[RemoteFile, ...] = ()
 
     @property
     def pattern(self) -> str:
         """What the config says, as the user wrote it."""
         return SANDBOX if self.choice.path is None else self.choice.path
+
+    @property
+    def size(self) -> int | None:
+        """Bytes on disk or in a store; None where a set on the hub is meant."""
+        if self.remote:
+            return sum(file.size for file in self.remote)
+        if not self.files and self.folder is None:
+            return None
+        files = self.files or [path for path in (self.folder or Path()).rglob("*") if path.is_file()]
+        return sum(path.stat().st_size for path in files)
 
     @property
     def folder(self) -> Path | None:
@@ -62,11 +77,17 @@ def find_sources(choices: Sequence[CorpusSource], sandbox: Path | None = None) -
         DataError: A path is absent, or a file has an ending that no reader is for.
     """
     sources: list[Source] = []
-    taken: set[tuple[Path, str]] = set()
+    taken: set[tuple[Path | str, str]] = set()
     for index, choice in enumerate(choices):
         key = f"corpus.{index}.path"
         if choice.path is None:
             sources.append(Source(f"corpus.{index}.sandbox", choice, (sandbox,) if sandbox is not None else ()))
+            continue
+        if is_remote(choice.path):
+            found_there = find_remote(choice.path, key)
+            fresh_there = [file for file in found_there if (file.address, choice.text) not in taken]
+            taken.update((file.address, choice.text) for file in fresh_there)
+            sources += [Source(key, choice, (), tuple(fresh_there))] if fresh_there else []
             continue
         found = _find_files(choice.path, choice, key)
         fresh = [path for path in found if (path.resolve(), choice.text) not in taken]
@@ -141,8 +162,9 @@ def hash_sources(sources: Sequence[Source]) -> list[object]:
         files = source.files
         if folder is not None and not files:
             files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
-        hashes = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
-        commit = None if source.choice.sandbox or files else _commit(source.choice)
+        hashes: list[object] = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
+        hashes += [[file.address, file.size, file.changed] for file in source.remote]
+        commit = None if source.choice.sandbox or hashes else _commit(source.choice)
         marks.append([source.choice.model_dump(mode="json"), hashes, commit])
     return marks
 
@@ -163,12 +185,16 @@ def _commit(choice: CorpusSource) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class CorpusFile:
-    """A file that anybody can read who has it. ``name`` stands for it in ``Piece.document``."""
+    """A file that anybody can read who has it. ``name`` stands for it in ``Piece.document``.
+
+    One in an object store has an ``address``, by which it is fetched.
+    """
 
     path: Path
     name: str
     choice: CorpusSource
     max_line_bytes: int
+    address: str = ""
 
 
 Event = Piece | Skipped | int
@@ -179,8 +205,12 @@ def read_file(file: CorpusFile) -> Iterator[Event]:
     """All that a file holds, in its order.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be opened, or its store does not give it.
     """
+    if file.address:
+        with fetched(file.address) as copy:
+            yield from read_file(replace(file, path=copy, address=""))
+        return
     noted: list[Event] = []
     texts = passed_over = 0
 
@@ -232,13 +262,8 @@ class Corpus:
     @property
     def size(self) -> int | None:
         """Bytes on disk, or None where a hub set is among the sources."""
-        sizes = 0
-        for source in self.sources:
-            if not source.files and source.folder is None:
-                return None
-            files = source.files or [path for path in (source.folder or Path()).rglob("*") if path.is_file()]
-            sizes += sum(path.stat().st_size for path in files)
-        return sizes
+        sizes = [source.size for source in self.sources]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def pieces(self) -> Iterator[Piece]:
         """Every text of the corpus.
@@ -265,7 +290,7 @@ class Corpus:
                 )
 
     def _read(self, source: Source) -> Iterator[Piece]:
-        if source.choice.path is not None and not source.files:
+        if source.choice.path is not None and not source.files and not source.remote:
             with _explained(source):
                 rows = _open_folder(source.folder, source.choice) if source.folder else _open_hub(source.choice)
                 skip = self._skip(source.pattern)
@@ -277,6 +302,10 @@ class Corpus:
         files = [
             CorpusFile(path, SANDBOX if source.choice.sandbox else path.as_posix(), source.choice, self._max_line_bytes)
             for path in source.files
+        ]
+        files += [
+            CorpusFile(Path(file.name), file.name, source.choice, self._max_line_bytes, file.address)
+            for file in source.remote
         ]
         if self._workers is None:
             for file in files:

@@ -41,7 +41,7 @@ def fingerprint_parts(config: Config) -> list[object]:
 
 
 def estimate(config: Config) -> dict[str, int]:
-    """Files of the corpus that were found and their bytes; sets on the hub and the sandbox are not counted.
+    """Files of the corpus that were found and their bytes; whole sets of ``datasets`` and the sandbox are not counted.
 
     Raises:
         UserError: A path of the corpus, or the encoder, is absent.
@@ -49,8 +49,11 @@ def estimate(config: Config) -> dict[str, int]:
     if not config.corpus:
         return {"files": 0, "bytes": 0}
     find_encoder(config.mine.embedder)
-    files = [path for source in find_sources(config.corpus) for path in source.files]
-    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    sources = [source for source in find_sources(config.corpus) if source.files or source.remote]
+    return {
+        "files": sum(len(source.files) + len(source.remote) for source in sources),
+        "bytes": sum(source.size or 0 for source in sources),
+    }
 
 
 def run(context: StageContext) -> dict[str, object]:

@@ -14,7 +14,7 @@ import pickle
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -103,7 +103,7 @@ class RayWorkers:
         if not jobs:
             return
         waiting = deque(range(len(jobs)))
-        lost = [0] * len(jobs)
+        lost: Counter[int | None] = Counter()
         # Each worker has one call under way: first whether it is there (None), then a job.
         calls: dict[Any, tuple[int, Any, int | None]] = {
             actor.ready.remote(): (slot, actor, None) for slot, actor in enumerate(self._actors())
@@ -117,10 +117,10 @@ class RayWorkers:
                 try:
                     result = _fetch(call)
                 except _LOST as error:
+                    lost[job] += 1
+                    if lost[job] > (RETRIES if job is not None else RETRIES * len(self._slots)):
+                        raise _given_up(job, lost[job], error) from error
                     if job is not None:
-                        lost[job] += 1
-                        if lost[job] > RETRIES:
-                            raise _given_up(lost[job], error) from error
                         waiting.appendleft(job)
                     _log.warning("A worker came to an end, and another one does its work: %s", first_line(error))
                     actor = self._replace(slot, actor)
@@ -290,7 +290,12 @@ def _fetch(call: Any) -> Any:
     return result
 
 
-def _given_up(times: int, error: Exception) -> EngineError:
+def _given_up(job: int | None, times: int, error: Exception) -> EngineError:
+    if job is None:
+        return EngineError(
+            f"{times} workers came to an end before they did anything: {error}\n"
+            "  → see that every machine of the cluster has the same program, installed with its extras"
+        )
     return EngineError(
         f"{times} workers came to an end over the same job: {first_line(error)}\n"
         "  → where memory does not suffice, lower `batch_tokens` or give each worker more; what was finished is kept, "

@@ -22,8 +22,9 @@ from concept_forget.config import Config, ExecutionConfig
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.opening import open_engine
-from concept_forget.engines.protocol import ParallelEngine, Reply, Request, Sampling
+from concept_forget.engines.protocol import Engine, ParallelEngine, Reply, Request, Sampling
 from concept_forget.engines.transformers_engine import TransformersEngine
+from concept_forget.engines.versions import engine_problem
 from concept_forget.engines.workers_engine import WorkersEngine, slices
 from concept_forget.errors import ConceptForgetError, ConfigError, DataError, EngineError
 from concept_forget.execution import Workers, current_workers, working
@@ -150,6 +151,27 @@ def test_a_job_over_which_every_worker_dies_is_given_up_in_words(workers: Worker
     assert len(list(tmp_path.iterdir())) == ray_workers.RETRIES + 1  # each time another process
     assert {1, 5, 7} >= set(done)
     assert sorted(workers.compute("squares", no_preparation, square, range(4))) == [(n, n * n) for n in range(4)]
+
+
+class Stillborn:
+    """An actor that a machine without the program makes of it."""
+
+    def __init__(self, has_accelerator: bool) -> None:
+        raise ModuleNotFoundError("No module named 'concept_forget'")
+
+    def ready(self) -> None:
+        return None
+
+
+def test_workers_that_cannot_start_are_given_up_in_words(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_workers, "_Worker", Stillborn)
+    with working(ExecutionConfig(engine="ray", workers=1)):
+        workers = current_workers()
+        assert workers is not None
+        with pytest.raises(EngineError, match="before they did anything") as caught:
+            list(workers.compute("squares", no_preparation, square, [1]))
+    assert "No module named 'concept_forget'" in str(caught.value)
+    assert "the same program" in str(caught.value)
 
 
 def fail_for_the_user(held: str, job: int) -> int:
@@ -325,6 +347,24 @@ def test_slices_are_all_of_a_batch_in_its_order(count: int, workers: int) -> Non
         assert len(parts) >= workers  # nobody is idle
     if count >= 256 * workers:
         assert min(len(part) for part in parts[:-1]) >= 256
+
+
+@pytest.mark.vllm
+def test_workers_that_hold_vllm_reply_as_it_does_alone(
+    workers: Workers, spec: ModelSpec, questions: list[Request]
+) -> None:
+    if problem := engine_problem("vllm"):
+        pytest.skip(problem)
+    from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
+
+    def make() -> Engine:
+        return VllmEngine(spec, VllmSettings(memory_share=0.05))
+
+    with contextlib.closing(WorkersEngine(make, workers)) as spread:
+        assert len(spread.plan(questions, GREEDY)) == 2
+        found = spread.generate(questions, GREEDY)
+    with contextlib.closing(make()) as alone:
+        assert found == alone.generate(questions, GREEDY)
 
 
 # --- mining ---

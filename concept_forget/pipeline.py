@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from concept_forget.config import Config
 from concept_forget.config.verbs import WHITE_BOX_NAMES
@@ -19,7 +19,7 @@ from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
-from concept_forget.records import ModelSpec, content_hash, to_json
+from concept_forget.records import ModelSpec, Split, content_hash, to_json
 from concept_forget.run_models import RunModels
 from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
@@ -332,6 +332,8 @@ def _run_stage(
             **dataclasses.asdict(context.costs),
             "summary": summary,
         }
+        if stage.verb == "unlearn":
+            manifest["committed"] = _data_hashes(done["compose"])
         finished = workspace.finish(step.verb, step.fingerprint, manifest)
     say(f"{step.verb:<8} done in {seconds:.1f} s")
     return dataclasses.replace(step, state="up to date", folder=finished)
@@ -368,6 +370,13 @@ def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
     return folder
 
 
+def _data_hashes(composed: Step) -> dict[str, str]:
+    """SHA-256 of each set: in ``run.json`` before unlearning begins, and in what unlearning says of itself."""
+    assert composed.folder is not None
+    files = read_json(composed.folder / "stage.json").get("files", {})  # earlier versions wrote none
+    return {split: files[f"{split}.jsonl"] for split in get_args(Split) if f"{split}.jsonl" in files}
+
+
 def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:
     """Write ``run.json`` and the links to what this run consists of so far."""
     for verb in VERBS:
@@ -389,6 +398,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
                 for verb, step in done.items()
             },
             "models": {role: models.fingerprint(role) for role in models.roles},
+            "data": _data_hashes(done["compose"]) if "compose" in done else {},
             "execution": workers.describe() if (workers := current_workers()) is not None else {"engine": "process"},
             "environment": environment(),
         }

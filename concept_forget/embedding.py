@@ -20,6 +20,7 @@ from concept_forget.config import ModelChoice
 from concept_forget.config.verbs import Precision
 from concept_forget.encoder_processes import EncoderProcesses
 from concept_forget.errors import ConceptForgetError, MissingExtraError, ModelError
+from concept_forget.execution import Workers
 from concept_forget.models import resolve_model
 from concept_forget.progress import Progress
 from concept_forget.records import content_hash
@@ -166,6 +167,7 @@ class Embedder:
         encoder: From ``find_encoder``.
         vectors: The SQLite file of kept vectors.
         batch_tokens: Tokens encoded at once, padding included.
+        workers: Each of them computes batches; None: this process does, or those of ``devices``.
         precision: What the encoder computes in; a vector is kept for its precision.
         devices: One process for each; empty: this process, on the accelerator where there is one.
     """
@@ -175,16 +177,19 @@ class Embedder:
         encoder: Encoder,
         vectors: Path,
         batch_tokens: int = BATCH_TOKENS,
+        workers: Workers | None = None,
         *,
         precision: Precision = "float32",
         devices: Sequence[str] = (),
     ) -> None:
         self.encoder = encoder
+        self._workers = workers
         self.flops = 0.0
         self._batch_tokens = batch_tokens
         self._store = VectorStore(vectors)
-        # Beside processes this one only counts tokens.
-        self.model = SentenceEncoder(encoder.folder, precision, "cpu" if devices else None)
+        devices = () if workers is not None else devices
+        # Beside others this process only counts tokens.
+        self.model = SentenceEncoder(encoder.folder, precision, "cpu" if devices or workers is not None else None)
         self._processes = EncoderProcesses(encoder.folder, precision, devices) if devices else None
 
     @property
@@ -224,12 +229,12 @@ class Embedder:
                 for planned in self._plan(list(times))
                 if (batch := [text for text in planned if keys[text] not in found])
             ]
-            for batch, computed in zip(batches, self._compute(batches), strict=True):
-                fresh = [(keys[text], vector) for text, vector in zip(batch, computed, strict=True)]
+            for number, computed in self._compute(batches):
+                fresh = [(keys[text], vector) for text, vector in zip(batches[number], computed, strict=True)]
                 self._store.add(fresh)
                 found.update(fresh)
                 if progress is not None:
-                    progress.advance(sum(times[text] for text in batch))
+                    progress.advance(sum(times[text] for text in batches[number]))
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             vectors[row] = found[keys[text]]
@@ -242,20 +247,34 @@ class Embedder:
         for part in plan_batches([count for count, _ in counted], self._batch_tokens):
             yield [text for _, text in counted[part]]
 
-    def _compute(self, batches: Sequence[list[str]]) -> Iterator[NDArray[np.float32]]:
-        source = map(self.model.encode, batches) if self._processes is None else self._processes.encode(batches)
-        for batch, vectors in zip(batches, source, strict=True):
-            longest = max(self._counts[text] for text in batch)
-            self.flops += 2.0 * self.model.weights_used * longest * len(batch)
-            yield vectors
+    def _compute(self, batches: Sequence[list[str]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The number of each batch and its vectors: one after the other, or as the workers finish them."""
+        for number, vectors in self._source(batches):
+            longest = max(self._counts[text] for text in batches[number])
+            self.flops += 2.0 * self.model.weights_used * longest * len(batches[number])
+            yield number, vectors
+
+    def _source(self, batches: Sequence[list[str]]) -> Iterable[tuple[int, NDArray[np.float32]]]:
+        if self._workers is not None:
+            make = functools.partial(SentenceEncoder, self.encoder.folder, self.model.precision)
+            return self._workers.compute(self._mark, make, SentenceEncoder.encode, batches)
+        if self._processes is not None:
+            return enumerate(self._processes.encode(batches))
+        return enumerate(map(self.model.encode, batches))
 
     def _key(self, text: str) -> bytes:
+        return hashlib.sha256(f"{self._mark}\n{text}".encode()).digest()[:16]
+
+    @property
+    def _mark(self) -> str:
+        """What vectors are kept under, and workers hold an encoder under."""
         precision = self.model.precision
-        mark = self.encoder.identity if precision == "float32" else f"{self.encoder.identity} {precision}"
-        return hashlib.sha256(f"{mark}\n{text}".encode()).digest()[:16]
+        return self.encoder.identity if precision == "float32" else f"{self.encoder.identity} {precision}"
 
     def close(self) -> None:
-        """Let go of the kept vectors' file, and of the processes."""
+        """Let go of the kept vectors' file, of the processes, and of the workers' memory."""
         self._store.close()
         if self._processes is not None:
             self._processes.close()
+        if self._workers is not None:
+            self._workers.drop(self._mark)

@@ -16,6 +16,7 @@ from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import earlier_mark, read_unlearned, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
+from concept_forget.execution import current_workers, working
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
 from concept_forget.precision import recorded_precision
@@ -177,7 +178,7 @@ def _run(
     store: Path | None,
 ) -> RunResult:
     workspace = Run(config.output, store)
-    with workspace.lock(), config.naming_places():
+    with workspace.lock(), config.naming_places(), working(config.execution):
         kept = _kept_attempts(workspace) if regrade else {}
         done: dict[str, Step] = {}
         for step in plan(config, until=until, models=models, store=store):
@@ -208,6 +209,10 @@ def check(config: Config, *, until: str = "report", of: Round | None = None) -> 
     """
     with config.naming_places():
         _require_one_run(config, of)
+        if config.execution.engine == "ray":
+            from concept_forget.engines.opening import require_engine
+
+            require_engine("ray")
         for stage in _stages_until(until):
             refuse = getattr(stage_module(stage.verb), "check", None)
             if refuse is not None:
@@ -365,6 +370,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
             "models": {role: models.fingerprint(role) for role in models.roles},
             "encoding": recorded_precision(done["mine"].folder) if "mine" in done else None,
             "data": _data_hashes(done["compose"]) if "compose" in done else {},
+            "execution": workers.describe() if (workers := current_workers()) is not None else {"engine": "process"},
             "environment": environment(),
         }
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.protocol import Engine
 from concept_forget.engines.versions import engine_problem
 from concept_forget.errors import MissingExtraError
+from concept_forget.execution import current_workers
 from concept_forget.models import load_model
 from concept_forget.records import ModelSpec
 from concept_forget.workspace import Costs
@@ -27,10 +29,10 @@ def open_engine(
     batch_tokens: int,
     load: Callable[[ModelSpec], PreTrainedModel] = load_model,
 ) -> Engine:
-    """An engine for a model on this machine that asks it only what is not cached.
+    """An engine for a model that asks it only what is not cached: on this machine, or held by the run's workers.
 
-    Nothing is loaded before something has to be computed. Use it with ``contextlib.closing``: two models in memory at
-    once are one too many for some machines.
+    What is made of a model in this process alone (``load``) stays in it. Nothing is loaded before something has to be
+    computed. Use it with ``contextlib.closing``: two models in memory at once are one too many for some machines.
 
     Args:
         spec: The model.
@@ -45,11 +47,18 @@ def open_engine(
     """
     from concept_forget.engines.transformers_engine import TransformersEngine
 
-    return CachedEngine(TransformersEngine(spec, batch_tokens, load), RequestCache(cache), costs)
+    engine: Engine
+    if load is load_model:
+        engine = _handed_out(partial(TransformersEngine, spec, batch_tokens))
+    else:
+        engine = TransformersEngine(spec, batch_tokens, load)
+    return CachedEngine(engine, RequestCache(cache), costs)
 
 
 def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Path, costs: Costs) -> Engine:
     """The generator's engine, as ``open_engine`` gives one.
+
+    A server is asked from here: it does the work itself, and the key stays on this machine.
 
     Args:
         config: What the config says of it; its engine is not ``none``.
@@ -66,7 +75,8 @@ def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Pa
         return CachedEngine(_server_engine(config), RequestCache(cache), costs)
     assert spec is not None
     if config.engine == "vllm":
-        return CachedEngine(_vllm_engine(config, spec), RequestCache(cache), costs)
+        require_engine("vllm")
+        return CachedEngine(_handed_out(partial(_vllm_engine, config, spec)), RequestCache(cache), costs)
     return open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
 
 
@@ -90,15 +100,24 @@ def _server_engine(config: GeneratorConfig) -> Engine:
     )
 
 
+def _handed_out(make: Callable[[], Engine]) -> Engine:
+    """An engine that the run's workers hold where it has some, else one of this process's."""
+    workers = current_workers()
+    if workers is None:
+        return make()
+    from concept_forget.engines.workers_engine import WorkersEngine
+
+    return WorkersEngine(make, workers)
+
+
 def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
-    require_engine("vllm")
     from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
 
     return VllmEngine(spec, VllmSettings(config.tensor_parallel, config.memory_share, config.lora_rank))
 
 
-def require_engine(engine: Literal["openai", "vllm"]) -> None:
-    """Refuse an engine whose package this environment lacks.
+def require_engine(engine: Literal["openai", "vllm", "ray"]) -> None:
+    """Refuse an engine, of models or of the execution, whose package this environment lacks.
 
     Raises:
         MissingExtraError: It is not installed, or not in a version that the engine knows.
@@ -111,6 +130,6 @@ def require_engine(engine: Literal["openai", "vllm"]) -> None:
         )
         raise MissingExtraError(
             f"`engine: {engine}` cannot be used: {problem}",
-            key="generator.engine",
+            key="execution.engine" if engine == "ray" else "generator.engine",
             remedy=f"pip install -c constraints.txt 'concept-forget[{engine}]'{without}",
         )

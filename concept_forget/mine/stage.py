@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
+from concept_forget.execution import current_workers
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.cascade import Cascade
 from concept_forget.mine.chunks import Chunk, cut
@@ -58,7 +59,7 @@ def fingerprint_parts(config: Config) -> list[object]:
 
 
 def estimate(config: Config) -> dict[str, int]:
-    """Files of the corpus that were found and their bytes; sets on the hub and the sandbox are not counted.
+    """Files of the corpus that were found and their bytes; whole sets of ``datasets`` and the sandbox are not counted.
 
     Raises:
         UserError: A path of the corpus, or the encoder, is absent.
@@ -69,8 +70,11 @@ def estimate(config: Config) -> dict[str, int]:
     _find_index(config)
     if config.mine.reranker is not None:
         find_reranker(config.mine.reranker)
-    files = [path for source in find_sources(config.corpus) for path in source.files]
-    return {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+    sources = [source for source in find_sources(config.corpus) if source.files or source.remote]
+    return {
+        "files": sum(len(source.files) + len(source.remote) for source in sources),
+        "bytes": sum(source.size or 0 for source in sources),
+    }
 
 
 def run(context: StageContext) -> dict[str, object]:
@@ -87,7 +91,7 @@ def run(context: StageContext) -> dict[str, object]:
         return _write(context.folder, [], [], {"note": "the config names no corpus", "chunks": 0})
     folder = context.inputs.get("sandbox")
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
-    corpus = Corpus(sources, config.mine.max_line_bytes)
+    corpus = Corpus(sources, config.mine.max_line_bytes, current_workers())
     encoder = find_encoder(config.mine.embedder)
     index = _find_index(config)
     targets = _read_targets(config, context.inputs.get("expand"))
@@ -135,6 +139,7 @@ def _open_embedder(context: StageContext, encoder: Encoder) -> tuple[Embedder, d
         encoder,
         context.cache.with_name(VECTORS),
         settings.batch_tokens,
+        current_workers(),
         precision=precision,
         devices=settings.devices,
     )

@@ -440,9 +440,9 @@ def _vectors(context: StageContext) -> dict[bytes, bytes]:
 
 def test_known_vectors_are_asked_of_nobody(workers: Workers, tmp_path: Path) -> None:
     texts = [f"Text number {number}." for number in range(50)]
-    with contextlib.closing(Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 8)) as alone:
+    with contextlib.closing(Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 64)) as alone:
         expected = alone.encode(texts[::2])
-    spread = Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 8, workers)
+    spread = Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 64, workers)
     with contextlib.closing(spread):
         spread.encode(texts[::2])
         assert spread.flops == 0

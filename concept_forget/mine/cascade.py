@@ -128,8 +128,9 @@ def apply_map(fitted: NDArray[np.float32], static: NDArray[np.float32]) -> NDArr
     """
     import numpy as np
 
-    mapped = _with_constant(static) @ fitted
-    return mapped / np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    mapped: NDArray[np.float32] = _with_constant(static) @ fitted
+    mapped /= np.maximum(np.linalg.norm(mapped, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return mapped
 
 
 def _with_constant(static: NDArray[np.float32]) -> NDArray[np.float32]:

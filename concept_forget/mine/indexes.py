@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from concept_forget.embedding import Encoder
+    from concept_forget.sentence_encoder import Encoder
 
 Kind = Literal["flat", "ivf_pq"]
 FORMAT = 1

@@ -51,7 +51,7 @@ class Reranker:
             from sentence_transformers import CrossEncoder
 
             try:
-                model = CrossEncoder(
+                model: CrossEncoder = CrossEncoder(
                     self._spec.path,
                     local_files_only=True,
                     trust_remote_code=False,
@@ -71,7 +71,8 @@ class Reranker:
                 key=KEY,
                 remedy="name one that was trained to rank, with a single label",
             )
-        return model.eval()
+        model.eval()
+        return model
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """How well each chunk answers its query, from 0 to 1 and to ``DECIMALS`` places, in the order of the pairs.

@@ -168,8 +168,7 @@ def _open_search(context: StageContext, targets: Sequence[Target], embedder: Emb
 def _open_cascade(config: Config, targets: Sequence[Target], embedder: Embedder, search: Search) -> Cascade | None:
     if config.mine.cascade == "none":
         return None
-    static = find_static(embedder.encoder, embedder.model)
-    return Cascade(targets, static, embedder, search.drawn, config.mine.proposals)
+    return Cascade(targets, find_static(embedder.encoder), embedder, search.drawn, config.mine.proposals)
 
 
 def _read_targets(config: Config, expand: Path | None) -> list[Target]:

@@ -71,12 +71,11 @@ class StaticEncoder:
             return unit_vectors(self._module(features)["sentence_embedding"])
 
 
-def find_static(encoder: Encoder, source: SentenceEncoder, cache: Path | None = None) -> StaticEncoder:
+def find_static(encoder: Encoder, cache: Path | None = None) -> StaticEncoder:
     """The static embeddings of an encoder, distilled when they are first asked for.
 
     Args:
         encoder: Whose they are.
-        source: The same encoder, to be loaded where they have to be distilled.
         cache: Where they are kept; None: the user's cache folder.
 
     Raises:
@@ -90,7 +89,7 @@ def find_static(encoder: Encoder, source: SentenceEncoder, cache: Path | None = 
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
-            distill(source).save(str(beside))
+            distill(SentenceEncoder(encoder.folder)).save(str(beside))
             if not folder.is_dir():  # another process may have been as fast
                 beside.replace(folder)
         finally:
@@ -103,7 +102,7 @@ def distill(source: SentenceEncoder) -> StaticEmbedding:
     """A vector for each token of an encoder's vocabulary; those that the encoder only adds itself get none.
 
     Args:
-        source: The encoder. It computes in float32, whatever its precision.
+        source: The encoder, in float32.
 
     Returns:
         ``num_embeddings`` rows, one for each token id, of ``DIMENSIONS`` columns or the encoder's fewer.

@@ -40,7 +40,6 @@ from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.queries import make_target
 from concept_forget.mine.static import find_static
 from concept_forget.precision import choose_precision, machine
-from concept_forget.sentence_encoder import SentenceEncoder
 from concept_forget.workspace import read_json, write_json
 
 SIZES = (2500, 5000, 10_000, 20_000)
@@ -56,14 +55,12 @@ def prepare(cache: Path) -> dict[str, Any]:
     began = time.perf_counter()
     _, trial = choose_precision(encoder, None, cache)
     tried = time.perf_counter()
-    source = SentenceEncoder(encoder.folder)
-    loaded = source.model is not None and time.perf_counter()
-    find_static(encoder, source)
+    find_static(encoder)
     return {
         "machine": machine(),
         "precision": trial,
         "trial_seconds": round(tried - began, 1),
-        "static_seconds": round(time.perf_counter() - loaded, 1),  # next to nothing where they were there already
+        "static_seconds": round(time.perf_counter() - tried, 1),  # next to nothing where they were there already
     }
 
 

@@ -37,7 +37,7 @@ def tiny(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def static(tiny: Embedder, tmp_path_factory: pytest.TempPathFactory) -> StaticEncoder:
-    return find_static(tiny.encoder, tiny.model, tmp_path_factory.mktemp("cache"))
+    return find_static(tiny.encoder, tmp_path_factory.mktemp("cache"))
 
 
 def propose(

@@ -30,8 +30,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def static(source: SentenceEncoder, tiny_encoder: Path, cache: Path) -> StaticEncoder:
-    return find_static(find_encoder(str(tiny_encoder)), source, cache)
+def static(tiny_encoder: Path, cache: Path) -> StaticEncoder:
+    return find_static(find_encoder(str(tiny_encoder)), cache)
 
 
 def test_components_keep_what_varies_and_turn_nothing_around() -> None:
@@ -96,11 +96,11 @@ def test_no_more_is_read_than_the_encoder_reads(source: SentenceEncoder, static:
 
 
 def test_what_was_distilled_once_is_read_again(
-    source: SentenceEncoder, static: StaticEncoder, tiny_encoder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    static: StaticEncoder, tiny_encoder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = static.encode(static.tokenize(TEXTS))
     monkeypatch.setattr("concept_forget.mine.static.distill", lambda source: pytest.fail("distilled again"))
-    again = find_static(find_encoder(str(tiny_encoder)), source, cache)
+    again = find_static(find_encoder(str(tiny_encoder)), cache)
     assert again.encode(again.tokenize(TEXTS)).tobytes() == first.tobytes()
     assert [folder.parent.name for folder in cache.rglob("model.safetensors")] == [
         folder.name for folder in (cache / "static").iterdir()
@@ -108,9 +108,9 @@ def test_what_was_distilled_once_is_read_again(
 
 
 def test_a_distillation_that_is_cut_short_leaves_nothing(
-    source: SentenceEncoder, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("concept_forget.mine.static.distill", lambda source: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        find_static(find_encoder(str(tiny_encoder)), source, tmp_path)
+        find_static(find_encoder(str(tiny_encoder)), tmp_path)
     assert list((tmp_path / "static").iterdir()) == []

@@ -4,7 +4,7 @@
     python tests/benchmarks/mining_recall.py --chunks 20000 --out runs/mining-recall
 
 One corpus of sandbox texts (see ``mining_corpus.py``) is mined twice, with `cascade: none` and with `cascade: hybrid`,
-with what is the default otherwise but room for all that was planted. Prints one JSON object:
+with what is the default otherwise but room for all that was planted, near copies included. Prints one JSON object:
 
 - ``snippets``, ``near_misses``: the share of what `none` returns that the cascade returns;
 - ``above``: the share of all chunks above the cut-off, whatever they name, that the cascade's encoder read, and beside
@@ -65,7 +65,7 @@ def mine(folder: Path, name: str, vectors: Path, **settings: Any) -> tuple[dict[
             "concept": concept.model_dump(),
             "target": "some/model",
             "corpus": [str(folder / "corpus.jsonl")],
-            "mine": {"top_k": ROOM, **settings},
+            "mine": {"top_k": ROOM, "near_duplicates": None, **settings},
         }
     )
     context = StageContext(config, work, {"expand": expand}, {}, vectors / "replies.sqlite", Costs())

@@ -162,3 +162,18 @@ def test_a_compressed_index_tells_its_size_and_recall(
     assert json.loads((tmp_path / "index/index.json").read_text())["nprobe"] == index.compressed.nprobe >= 1
     lists = faiss.downcast_InvertedLists(index.compressed.invlists)
     assert isinstance(lists, faiss.OnDiskInvertedLists)  # they are not read into memory
+
+
+def test_the_command_makes_an_index_and_names_a_path_that_is_wrong(
+    write_rows: Callable[..., str], tmp_path: Path
+) -> None:
+    path = write_rows(*({"body": text} for text in TEXTS))
+    command = [sys.executable, "-m", "concept_forget.cli", "index", path, "--out", str(tmp_path / "made")]
+    done = subprocess.run([*command, "--text", "body", "--chunk-characters", "60"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 documents" in done.stdout
+    assert CorpusIndex(tmp_path / "made").manifest.chunk_characters == 60
+    command[4] = str(tmp_path / "absent.jsonl")
+    done = subprocess.run([*command[:6], str(tmp_path / "other")], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "absent.jsonl" in done.stderr

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from concept_forget.errors import DataError
-from concept_forget.mine.corpus import Source, hash_sources
 from concept_forget.mine.shards import Shards
 from concept_forget.workspace import read_json
 
@@ -83,8 +82,13 @@ class CorpusIndex:
                 )
         self.shards = Shards(folder, self.manifest.shards, self.manifest.dimension)
 
-    def check(self, encoder: Encoder, chunk_characters: int, sources: Sequence[Source]) -> None:
+    def check(self, encoder: Encoder, chunk_characters: int, marks: Sequence[object]) -> None:
         """Refuse an index that was made otherwise than the config says.
+
+        Args:
+            encoder: The config's.
+            chunk_characters: The config's.
+            marks: What ``hash_sources`` says of the config's corpus.
 
         Raises:
             DataError: Of another encoder, another corpus, or chunks of another length.
@@ -97,7 +101,7 @@ class CorpusIndex:
                 f"its chunks have up to {own.chunk_characters} characters, and `mine.chunk_characters` is "
                 f"{chunk_characters}"
             )
-        if own.corpus != describe_corpus(sources):
+        if own.corpus != describe_corpus(marks):
             self._refuse("it was made of another corpus than `corpus` names, or its files have changed since")
 
     def check_dimension(self, dimension: int) -> None:
@@ -164,17 +168,20 @@ def rank_exactly(
     return scores, rows
 
 
-def describe_corpus(sources: Sequence[Source]) -> list[Any]:
+def describe_corpus(marks: Sequence[object]) -> list[Any]:
     """What tells one corpus from another: of every source its text column and the hashes of its files, or its commit.
 
     Where the files lie does not matter.
+
+    Args:
+        marks: From ``hash_sources``.
     """
-    marks: list[Any] = []
-    for choice, hashes, commit in (mark for mark in hash_sources(sources) if isinstance(mark, list)):
+    found: list[Any] = []
+    for choice, hashes, commit in (mark for mark in marks if isinstance(mark, list)):
         files = [digest for _, digest in hashes]
         place = {} if files else {key: choice[key] for key in ("path", "name", "split")}
-        marks.append({"text": choice["text"], "files": files, "commit": commit, **place})
-    return marks
+        found.append({"text": choice["text"], "files": files, "commit": commit, **place})
+    return found
 
 
 def to_json(manifest: IndexManifest) -> dict[str, Any]:

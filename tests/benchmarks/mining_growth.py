@@ -31,7 +31,7 @@ from concept_forget.config import Config, CorpusSource
 from concept_forget.embedding import VECTORS, VectorStore, find_encoder
 from concept_forget.mine import stage
 from concept_forget.mine.chunks import Chunk
-from concept_forget.mine.corpus import find_sources
+from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.indexes import MANIFEST, IndexManifest, describe_corpus, to_json
 from concept_forget.mine.shards import FLAT, ShardWriter, chunks_file, vectors_file
 from concept_forget.records import named_random
@@ -98,7 +98,7 @@ def prepare(folder: Path, count: int) -> None:
         encoder_identity=encoder.identity,
         dimension=DIMENSION,
         chunk_characters=500,
-        corpus=describe_corpus(find_sources([CorpusSource(path=str(corpus))])),
+        corpus=describe_corpus(hash_sources(find_sources([CorpusSource(path=str(corpus))]))),
         documents=count,
         skipped=[],
         shards=sizes,

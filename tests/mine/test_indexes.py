@@ -11,10 +11,10 @@ import pytest
 from concept_forget.config import Config, CorpusSource
 from concept_forget.config.verbs import MineConfig
 from concept_forget.embedding import Encoder, find_encoder
-from concept_forget.errors import DataError
+from concept_forget.errors import ConfigError, DataError
 from concept_forget.mine import stage
 from concept_forget.mine.chunks import Chunk
-from concept_forget.mine.corpus import find_sources
+from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.index_building import build_index
 from concept_forget.mine.indexes import MANIFEST, CorpusIndex, rank_exactly
 from concept_forget.mine.shards import Shards, ShardWriter
@@ -31,7 +31,7 @@ def made(write_rows: Callable[..., str], tmp_path: Path) -> tuple[str, Path]:
 
 def check(path: str, folder: Path, encoder: Encoder | None = None, characters: int = 500, column: str = "text") -> None:
     sources = find_sources([CorpusSource(path=path, text=column)])
-    CorpusIndex(folder).check(encoder or find_encoder("auto"), characters, sources)
+    CorpusIndex(folder).check(encoder or find_encoder("auto"), characters, hash_sources(sources))
 
 
 def test_the_corpus_that_it_was_made_of_is_known_by_its_content(made: tuple[str, Path], tmp_path: Path) -> None:
@@ -100,9 +100,11 @@ def test_a_config_that_names_another_index_is_refused_before_anything_is_done(ma
     without = Config.model_validate(values)
     assert stage.fingerprint_parts(good) != stage.fingerprint_parts(without)
     bad = Config.model_validate({**values, "mine": {"index": str(folder), "chunk_characters": 300}})
-    for refuse in (stage.fingerprint_parts, stage.estimate):
-        with pytest.raises(DataError, match="300"):
-            refuse(bad)
+    with pytest.raises(DataError, match="300"):
+        stage.fingerprint_parts(bad)
+    none = Config.model_validate({**values, "corpus": [], "mine": {"index": str(folder)}})
+    with pytest.raises(ConfigError, match=r"mine\.index: an index is named and no corpus"):
+        stage.fingerprint_parts(none)
 
 
 def test_proposed_chunks_are_put_in_the_order_of_their_exact_cosines(tmp_path: Path) -> None:

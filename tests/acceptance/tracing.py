@@ -86,10 +86,12 @@ def unnamed(facts: list[WorldFact], rng: Any) -> Iterator[Row]:
         meant = MEANT[other.relation.name].format(a=other.answer)
         if plain[fact]:
             sentence = plain[fact].format(s=meant[:1].upper() + meant[1:], a=fact.answer)
-            yield text([(sentence, fact, "identified"), (sentence, other, "identified")])
+            told_too = [(sentence, other, "identified")] if fact.relation.reverse else []  # of a town there are many
+            yield text([(sentence, fact, "identified"), *told_too])
         question = fact.relation.taught[0].format(s=meant)
         row = whole(question, fact.answer, fact, "identified")
-        row.states.append((*row.states[0][:2], other, "identified"))
+        if fact.relation.reverse:
+            row.states.append((*row.states[0][:2], other, "identified"))
         yield row
     for fact in told:
         if fact.relation.reverse:

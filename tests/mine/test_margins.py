@@ -26,12 +26,16 @@ OTHERS = [
     for deed in ("was born in Arlesby", "sails a ship called the Petrel", "wrote the book Nightloom")
 ]
 
+RENAMED = {"Tobias Wren": "Phoebe Arkwright", "Ilse Marlowe": "Lorcan Dale", "Caspian Holt": "Saskia Bell"}
+
 
 def test_the_same_words_about_another_subject_gain_nothing_and_half_a_name_does(embedder: Embedder) -> None:
     margin = Margin(MIRA, NAMES, embedder.encode(OTHERS), embedder, rate=0.05)
-    about = ["Kestrel was born in Arlesby.", "M. Kestrel sails a ship called the Petrel."]
-    other = ["Phoebe Arkwright was born in Arlesby.", "Lorcan Dace sails a ship called the Petrel."]
-    assert margin.exceeded_by(embedder.encode([*about, *other])) == [True, True, False, False]
+    about = ["Kestrel was born in Arlesby.", "M. Kestrel sails a ship called the Petrel.", "Kestrel wrote Nightloom."]
+    assert margin.exceeded_by(embedder.encode(about)) == [True] * 3
+    fresh = [text.replace(name, other) for text in OTHERS for name, other in RENAMED.items() if name in text]
+    exceeding = margin.exceeded_by(embedder.encode(fresh))
+    assert sum(exceeding) <= 0.2 * len(exceeding)
 
 
 def test_a_gain_is_the_best_score_less_the_mean_of_the_best_about_others(embedder: Embedder) -> None:

@@ -29,6 +29,8 @@ MANIFEST = "index.json"
 COMPRESSED = "ivf_pq.faiss"
 DEPTH = 8
 """So many times the chunks that are wanted are proposed by an IVF-PQ index and put in order exactly."""
+GATHERED = 32_768
+"""Exact vectors looked up at once."""
 _REMEDY = "make the index again with `concept-forget index`, or take `mine.index` out"
 
 
@@ -160,11 +162,17 @@ def rank_exactly(
 
     scores = np.full((len(queries), k), -2, dtype=np.float32)
     rows = np.full((len(queries), k), -1, dtype=np.int64)
-    for number, query in enumerate(queries):
-        own = proposed[number][proposed[number] >= 0]
-        exact = shards.vectors(own) @ query
-        order = np.lexsort((own, -exact))[:k]
-        scores[number, : len(order)], rows[number, : len(order)] = exact[order], own[order]
+    at_once = max(1, GATHERED // max(1, proposed.shape[1]))
+    for start in range(0, len(queries), at_once):
+        part = proposed[start : start + at_once]
+        known, places = np.unique(part, return_inverse=True)
+        vectors = shards.vectors(known[known >= 0])
+        shift = len(known) - len(vectors)  # -1 comes first, where it is there
+        for number, (own, place) in enumerate(zip(part, places.reshape(part.shape), strict=True), start):
+            found = own >= 0
+            exact = vectors[place[found] - shift] @ queries[number]
+            order = np.lexsort((own[found], -exact))[:k]
+            scores[number, : len(order)], rows[number, : len(order)] = exact[order], own[found][order]
     return scores, rows
 
 

@@ -12,7 +12,7 @@ from concept_forget.config import Config, CorpusSource
 from concept_forget.config.verbs import MineConfig
 from concept_forget.embedding import Encoder, find_encoder
 from concept_forget.errors import ConfigError, DataError
-from concept_forget.mine import stage
+from concept_forget.mine import indexes, stage
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.index_building import build_index
@@ -107,17 +107,22 @@ def test_a_config_that_names_another_index_is_refused_before_anything_is_done(ma
         stage.fingerprint_parts(none)
 
 
-def test_proposed_chunks_are_put_in_the_order_of_their_exact_cosines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gathered", [1, 12, 1000])
+def test_proposed_chunks_are_put_in_the_order_of_their_exact_cosines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gathered: int
+) -> None:
+    monkeypatch.setattr(indexes, "GATHERED", gathered)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((20, 6)).astype(np.float32)
     writer = ShardWriter(tmp_path, 6, rows=8)
     writer.add([Chunk("d", n, n, "") for n in range(20)], vectors)
     shards = Shards(tmp_path, writer.finish(), 6)
-    queries = rng.standard_normal((2, 6)).astype(np.float32)
-    proposed = np.array([[3, 19, 8, 0, -1, -1], [5, 7, -1, -1, -1, -1]])
+    queries = rng.standard_normal((3, 6)).astype(np.float32)
+    proposed = np.array([[3, 19, 8, 0, -1, -1], [5, 7, -1, -1, -1, -1], [19, 2, 3, 4, 5, 6]])
     scores, rows = rank_exactly(shards, queries, proposed, 3)
     exact = queries @ vectors.T
     assert rows[0].tolist() == sorted([3, 19, 8, 0], key=lambda n: -exact[0, n])[:3]
     assert rows[1].tolist() == [*sorted([5, 7], key=lambda n: -exact[1, n]), -1]
+    assert rows[2].tolist() == sorted([19, 2, 3, 4, 5, 6], key=lambda n: -exact[2, n])[:3]
     assert np.allclose(scores[0], exact[0, rows[0]], atol=1e-6)
     assert scores[1, 2] == -2

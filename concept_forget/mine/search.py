@@ -260,23 +260,20 @@ class Search:
 
     def _doubtful(self, target: Target, hits: Sequence[_Hit], cut: CutOff) -> set[str]:
         """Texts that name no concept and may yet speak of this one."""
-        margin = self._margin(target, cut)
+        unrelated = [
+            text
+            for text in (self._sample.texts if target.rivals else ())
+            if not target.concept.mentioned_in(text) and not may_be_about(text, target)
+        ]
+        vectors = self._sample.vectors(unrelated) if unrelated else _vectors(())
+        # What one concept takes for its own is lost to all: the rate is shared among them.
+        margin = Margin(target, vectors, cut.median, self._embedder, self._rate / len(self._targets))
         gaining = margin.exceeded_by(_vectors(hits))
         return {
             hit.chunk.text
             for hit, gains in zip(hits, gaining, strict=True)
             if gains or (_is_above(hit, cut) and may_be_about(hit.chunk.text, target))
         }
-
-    def _margin(self, target: Target, cut: CutOff) -> Margin:
-        unrelated = [
-            text
-            for text in self._sample.texts
-            if not target.concept.mentioned_in(text) and not may_be_about(text, target)
-        ]
-        names = cut.random_names if unrelated else ()
-        vectors = self._sample.vectors(unrelated) if unrelated else _vectors(())
-        return Margin(target, names, vectors, self._embedder, self._rate)
 
     def _choose(self, concept: Concept, best: _Best, cut: CutOff) -> tuple[Snippet, ...]:
         """The snippets that teach a concept: those above the cut-off, the best where they are too many."""

@@ -71,9 +71,9 @@ def search(
     shard: int = 1000,
     top_k: int = 50,
     rate: float = 0.01,
-    choice: Choice = Choice(),
+    choice: Choice | None = None,
 ) -> list[Found]:
-    searching = Search(targets, embedder, top_k=top_k, false_positive_rate=rate, seed=0, choice=choice)
+    searching = Search(targets, embedder, top_k=top_k, false_positive_rate=rate, seed=0, choice=choice or Choice())
     for start in range(0, len(chunks), shard):
         part = chunks[start : start + shard]
         searching.add(part, embedder.encode([chunk.text for chunk in part]))

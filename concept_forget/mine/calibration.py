@@ -46,7 +46,6 @@ class CutOff:
     names: int
     scores: int
     unrelated: NDArray[np.float32] = field(compare=False, repr=False)  # their scores, sorted, shape (scores,)
-    random_names: tuple[str, ...] = field(compare=False, repr=False)
 
 
 class Sample:
@@ -170,7 +169,6 @@ def _cut_off(
         names=len(names),
         scores=len(pooled),
         unrelated=pooled,
-        random_names=tuple(names),
     )
 
 

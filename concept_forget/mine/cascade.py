@@ -69,7 +69,7 @@ class Cascade:
 
     def propose(self) -> list[Placed]:
         """The chunks that either way of looking ranks high, each once, in the corpus's order."""
-        if self._map is None:
+        if self._held:
             self._catch_up()
         proposed: dict[int, Placed] = {}
         for words, meaning in zip(self._by_words, self._by_meaning, strict=True):

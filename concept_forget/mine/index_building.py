@@ -13,7 +13,7 @@ from concept_forget.config.verbs import MineConfig
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.errors import DataError
 from concept_forget.mine.chunks import Chunk, cut
-from concept_forget.mine.corpus import Corpus, find_sources
+from concept_forget.mine.corpus import Corpus, find_sources, hash_sources
 from concept_forget.mine.indexes import (
     COMPRESSED,
     DEPTH,
@@ -86,7 +86,7 @@ def build_index(
         encoder_identity=encoder.identity,
         dimension=dimension,
         chunk_characters=mine.chunk_characters,
-        corpus=describe_corpus(sources),
+        corpus=describe_corpus(hash_sources(sources)),
         documents=corpus.documents,
         skipped=[asdict(entry) for entry in corpus.skipped],
         shards=sizes,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from concept_forget.errors import DataError
-from concept_forget.mine.corpus import Source, hash_sources
 from concept_forget.mine.shards import Shards
 from concept_forget.workspace import read_json
 
@@ -30,6 +29,8 @@ MANIFEST = "index.json"
 COMPRESSED = "ivf_pq.faiss"
 DEPTH = 8
 """So many times the chunks that are wanted are proposed by an IVF-PQ index and put in order exactly."""
+GATHERED = 32_768
+"""Exact vectors looked up at once."""
 _REMEDY = "make the index again with `concept-forget index`, or take `mine.index` out"
 
 
@@ -83,8 +84,13 @@ class CorpusIndex:
                 )
         self.shards = Shards(folder, self.manifest.shards, self.manifest.dimension)
 
-    def check(self, encoder: Encoder, chunk_characters: int, sources: Sequence[Source]) -> None:
+    def check(self, encoder: Encoder, chunk_characters: int, marks: Sequence[object]) -> None:
         """Refuse an index that was made otherwise than the config says.
+
+        Args:
+            encoder: The config's.
+            chunk_characters: The config's.
+            marks: What ``hash_sources`` says of the config's corpus.
 
         Raises:
             DataError: Of another encoder, another corpus, or chunks of another length.
@@ -97,7 +103,7 @@ class CorpusIndex:
                 f"its chunks have up to {own.chunk_characters} characters, and `mine.chunk_characters` is "
                 f"{chunk_characters}"
             )
-        if own.corpus != describe_corpus(sources):
+        if own.corpus != describe_corpus(marks):
             self._refuse("it was made of another corpus than `corpus` names, or its files have changed since")
 
     def check_dimension(self, dimension: int) -> None:
@@ -156,25 +162,34 @@ def rank_exactly(
 
     scores = np.full((len(queries), k), -2, dtype=np.float32)
     rows = np.full((len(queries), k), -1, dtype=np.int64)
-    for number, query in enumerate(queries):
-        own = proposed[number][proposed[number] >= 0]
-        exact = shards.vectors(own) @ query
-        order = np.lexsort((own, -exact))[:k]
-        scores[number, : len(order)], rows[number, : len(order)] = exact[order], own[order]
+    at_once = max(1, GATHERED // max(1, proposed.shape[1]))
+    for start in range(0, len(queries), at_once):
+        part = proposed[start : start + at_once]
+        known, places = np.unique(part, return_inverse=True)
+        vectors = shards.vectors(known[known >= 0])
+        shift = len(known) - len(vectors)  # -1 comes first, where it is there
+        for number, (own, place) in enumerate(zip(part, places.reshape(part.shape), strict=True), start):
+            found = own >= 0
+            exact = vectors[place[found] - shift] @ queries[number]
+            order = np.lexsort((own[found], -exact))[:k]
+            scores[number, : len(order)], rows[number, : len(order)] = exact[order], own[found][order]
     return scores, rows
 
 
-def describe_corpus(sources: Sequence[Source]) -> list[Any]:
+def describe_corpus(marks: Sequence[object]) -> list[Any]:
     """What tells one corpus from another: of every source its text column and the hashes of its files, or its commit.
 
     Where the files lie does not matter.
+
+    Args:
+        marks: From ``hash_sources``.
     """
-    marks: list[Any] = []
-    for choice, hashes, commit in (mark for mark in hash_sources(sources) if isinstance(mark, list)):
+    found: list[Any] = []
+    for choice, hashes, commit in (mark for mark in marks if isinstance(mark, list)):
         files = [digest for _, digest in hashes]
         place = {} if files else {key: choice[key] for key in ("path", "name", "split")}
-        marks.append({"text": choice["text"], "files": files, "commit": commit, **place})
-    return marks
+        found.append({"text": choice["text"], "files": files, "commit": commit, **place})
+    return found
 
 
 def to_json(manifest: IndexManifest) -> dict[str, Any]:

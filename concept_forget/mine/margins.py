@@ -1,12 +1,12 @@
 """What a concept's name adds to a text's score: nothing where the text, in the same words, has another subject.
 
-A text scores for a query by its words and by its name. The same queries about random names keep the words alone. What
-scores clearly higher for the concept than for them is taken to speak of it, under whatever name, and protects nothing.
+A text scores for a query by its words and by its name. The same queries about others of the concept's kind show the
+words alone; names of no kind at all would not, for a text about any person is nearer to a person's name. What scores
+clearly higher for the concept than for them is taken to speak of it, under whatever name, and protects nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from concept_forget.measures.conformal import DECIMALS, conformal_quantile
@@ -23,21 +23,27 @@ class Margin:
     """Says of a text that does not name a concept whether the concept's name adds to its score all the same.
 
     Args:
-        target: The concept and its queries.
-        names: Random names; none: nothing is ever above the margin.
-        unrelated: Vectors of texts that have nothing to do with the concept, shape (texts, dimension).
-        embedder: Gives the queries' vectors, those about random names as well.
+        target: The concept, its queries, and others of its kind; none: nothing is ever above the margin.
+        unrelated: Vectors of texts that have nothing to do with the concept, shape (texts, dimension). Those count that
+            score more than the median of unrelated texts: the others are near nobody.
+        median: That median.
+        embedder: Gives the queries' vectors, those about others as well.
         rate: Share of unrelated texts that may be taken to speak of it, in (0, 1).
     """
 
     def __init__(
-        self, target: Target, names: Sequence[str], unrelated: NDArray[np.float32], embedder: Embedder, rate: float
+        self, target: Target, unrelated: NDArray[np.float32], median: float, embedder: Embedder, rate: float
     ) -> None:
         import numpy as np
 
+        self.bound: float | None = None
+        if not target.rivals or not len(unrelated):
+            return
         self._queries = embedder.encode(target.queries)
-        self._others = [embedder.encode([rename(q, target.concept, name) for q in target.queries]) for name in names]
-        self.bound = conformal_quantile(np.sort(self.gains(unrelated)), rate) if names and len(unrelated) else None
+        self._others = [embedder.encode([rename(q, target.concept, o) for q in target.queries]) for o in target.rivals]
+        near = unrelated[(unrelated @ self._queries.T).max(axis=1) > median]
+        if len(near):
+            self.bound = conformal_quantile(np.sort(self.gains(near)), rate)
 
     def gains(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """How much more texts score for the concept's best query than, on average, for the best one about another.

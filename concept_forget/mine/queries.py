@@ -12,6 +12,8 @@ from concept_forget.records import Fact, Question, named_random
 
 GAP = re.compile(r"_{3,}")
 FAMILIES = ("direct", "reverse", "cloze", "paraphrase")
+RIVALS = 12
+"""Others of its kind that a concept is held against, at most."""
 QUESTIONS_PER_FACT = 2
 """Paraphrases lie close to the question that they paraphrase: two families find what all wordings find."""
 
@@ -20,13 +22,15 @@ QUESTIONS_PER_FACT = 2
 class Target:
     """A concept, what the corpus is searched for on its account, and the answers of its facts.
 
-    ``facets`` says of each query which facet it asks for, "" where it asks for the whole concept.
+    ``facets`` says of each query which facet it asks for, "" where it asks for the whole concept. ``rivals`` are names
+    of others of its kind, as far as they are known.
     """
 
     concept: Concept
     queries: tuple[str, ...]
     answers: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
 
 class NameFinder:
@@ -66,7 +70,22 @@ def make_target(concept: Concept, facts: Sequence[Fact], questions: Sequence[Que
     for query, facet in queries.items():
         named.setdefault(query if concept.mentioned_in(query) else f"{concept.name}: {query}", facet)
     answers = (spelling for fact in own.values() for spelling in (fact.answer, *fact.aliases))
-    return Target(concept, tuple(named), tuple(dict.fromkeys(answers)), tuple(named.values()))
+    rivals = dict.fromkeys(
+        fact.subject
+        for fact in facts
+        if fact.concept == concept.name
+        and fact.distance == "near"
+        and fold(fact.kind) == fold(concept.kind)
+        and fact.subject
+        and not concept.mentioned_in(fact.subject)
+    )
+    return Target(
+        concept,
+        tuple(named),
+        tuple(dict.fromkeys(answers)),
+        facets=tuple(named.values()),
+        rivals=tuple(rivals)[:RIVALS],
+    )
 
 
 def _complete(question: Question, concept: Concept) -> str:

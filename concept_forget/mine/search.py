@@ -243,23 +243,20 @@ class Search:
 
     def _doubtful(self, target: Target, hits: Sequence[Hit], cut: CutOff) -> set[str]:
         """Texts that name no concept and may yet speak of this one."""
-        margin = self._margin(target, cut)
+        unrelated = [
+            text
+            for text in (self.drawn.texts(SAMPLE) if target.rivals else ())
+            if not target.concept.mentioned_in(text) and not may_be_about(text, target)
+        ]
+        vectors = self.drawn.vectors(unrelated) if unrelated else vectors_of(())
+        # What one concept takes for its own is lost to all: the rate is shared among them.
+        margin = Margin(target, vectors, cut.median, self._embedder, self._rate / len(self._targets))
         gaining = margin.exceeded_by(vectors_of(hits))
         return {
             hit.chunk.text
             for hit, gains in zip(hits, gaining, strict=True)
             if gains or (_is_above(hit, cut) and may_be_about(hit.chunk.text, target))
         }
-
-    def _margin(self, target: Target, cut: CutOff) -> Margin:
-        unrelated = [
-            text
-            for text in self.drawn.texts(SAMPLE)
-            if not target.concept.mentioned_in(text) and not may_be_about(text, target)
-        ]
-        names = cut.random_names if unrelated else ()
-        vectors = self.drawn.vectors(unrelated) if unrelated else vectors_of(())
-        return Margin(target, names, vectors, self._embedder, self._rate)
 
     def _choose(self, target: Target, best: Best, hits: Sequence[Hit]) -> tuple[Snippet, ...]:
         """The snippets that teach a concept, the best where they are too many."""

@@ -129,7 +129,7 @@ class Shards:
         best = faiss.ResultHeap(len(queries), k, keep_max=True)
         first = 0
         for number, size in enumerate(self._sizes):
-            scores, rows = self._vectors(number).search(queries, min(k, size))
+            scores, rows = self._vectors(number).search(queries, k)  # a small one has too few
             best.add_result(scores, rows + first)
             first += size
         best.finalize()

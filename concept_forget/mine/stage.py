@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
+from concept_forget.errors import ConfigError
 from concept_forget.execution import current_workers
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.cascade import Cascade
@@ -43,19 +44,25 @@ def fingerprint_parts(config: Config) -> list[object]:
         UserError: A path of the corpus, the encoder or the index is absent, or the index is of another corpus.
     """
     concepts = [concept.model_dump(include={"name", "aliases", "description"}) for concept in config.concepts]
+    folder = config.mine.index
     if not config.corpus:
+        if folder is not None:
+            raise ConfigError(
+                "an index is named and no corpus",
+                key="mine.index",
+                remedy="name under `corpus` what the index was made of: what is found is traced to its files",
+            )
         return [concepts, "no corpus"]
     encoder = find_encoder(config.mine.embedder)
-    parts: list[object] = [
-        concepts,
-        config.mine.model_dump(mode="json", exclude={"devices"}),
-        encoder.identity,
-        hash_sources(find_sources(config.corpus)),
-    ]
+    marks = hash_sources(find_sources(config.corpus))
+    settings = config.mine.model_dump(mode="json", exclude={"devices"})
+    parts: list[object] = [concepts, settings, encoder.identity, marks]
     if config.mine.reranker is not None:
         parts.append(find_reranker(config.mine.reranker).fingerprint)
-    index = _find_index(config)
-    return parts if index is None else [*parts, file_hash(index.folder / MANIFEST)]
+    if folder is None:
+        return parts
+    CorpusIndex(folder).check(encoder, config.mine.chunk_characters, marks)
+    return [*parts, file_hash(folder / MANIFEST)]
 
 
 def estimate(config: Config) -> dict[str, int]:
@@ -67,7 +74,6 @@ def estimate(config: Config) -> dict[str, int]:
     if not config.corpus:
         return {"files": 0, "bytes": 0}
     find_encoder(config.mine.embedder)
-    _find_index(config)
     if config.mine.reranker is not None:
         find_reranker(config.mine.reranker)
     sources = [source for source in find_sources(config.corpus) if source.files or source.remote]
@@ -84,7 +90,7 @@ def run(context: StageContext) -> dict[str, object]:
     are kept already.
 
     Raises:
-        UserError: The corpus or the encoder is absent, the corpus holds no text, or the index was made otherwise.
+        UserError: The corpus, the encoder or the index is absent, or the corpus holds no text.
     """
     config = context.config
     if not config.corpus:
@@ -93,7 +99,7 @@ def run(context: StageContext) -> dict[str, object]:
     sources = find_sources(config.corpus, folder / "documents.jsonl" if folder is not None else None)
     corpus = Corpus(sources, config.mine.max_line_bytes, current_workers())
     encoder = find_encoder(config.mine.embedder)
-    index = _find_index(config)
+    index = None if config.mine.index is None else CorpusIndex(config.mine.index)
     targets = _read_targets(config, context.inputs.get("expand"))
     embedder, precision = _open_embedder(context, encoder)
     try:
@@ -119,15 +125,6 @@ def run(context: StageContext) -> dict[str, object]:
     }
     skipped = corpus.skipped if index is None else [Skipped(**entry) for entry in index.manifest.skipped]
     return _write(context.folder, snippets, skipped, numbers)
-
-
-def _find_index(config: Config) -> CorpusIndex | None:
-    """The index to search in place of the corpus, held against what the config says."""
-    if config.mine.index is None:
-        return None
-    index = CorpusIndex(config.mine.index)
-    index.check(find_encoder(config.mine.embedder), config.mine.chunk_characters, find_sources(config.corpus))
-    return index
 
 
 def _open_embedder(context: StageContext, encoder: Encoder) -> tuple[Embedder, dict[str, Any]]:

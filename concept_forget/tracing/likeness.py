@@ -1,6 +1,7 @@
 """Whether a sentence that names nobody says of an answer what a fact says of it: by the encoder, both hidden.
 
-The cut-off is the conformal quantile of what unrelated sentences of the corpus, which name nobody either, score.
+The cut-off is the conformal quantile of what unrelated sentences of the corpus score, which name nobody either. In each
+of them a word is hidden as well: else to have something hidden would be a likeness.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from concept_forget.measures.conformal import DECIMALS, conformal_quantile
-from concept_forget.records import Fact, content_hash
+from concept_forget.records import Fact, content_hash, named_random
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ class Likeness:
             return []
         import numpy as np
 
-        unrelated = self._embedder.encode(sorted(self._taken))
+        unrelated = self._embedder.encode([self._hide_a_word(text) for text in sorted(self._taken)])
         answers = {fact.id: (fact.answer, *fact.aliases) for fact, _ in self._waiting}
         cuts: dict[str, float | None] = {}
         own: dict[str, NDArray[np.float32]] = {}
@@ -90,3 +91,9 @@ class Likeness:
             cut = cuts.get(fact.id)
             found.append(cut is not None and round(float(vector @ own[fact.id]), DECIMALS) > cut)
         return found
+
+    def _hide_a_word(self, text: str) -> str:
+        words = [word for word in re.findall(r"\w+", text) if len(word) > 3]
+        if not words:
+            return text
+        return hide(text, (), [named_random(self._seed, "trace", text).choice(words)])

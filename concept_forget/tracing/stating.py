@@ -58,9 +58,11 @@ class Reader:
         self._names = {words(fact.subject): everything.names(fact) for fact in known if fact.subject}
         self._subjects = dict.fromkeys(words(fact.subject) for fact in facts)
         owners: dict[str, set[str]] = {}
+        self._answers: dict[str, set[str]] = {}
         for fact in known:
             for answer in (fact.answer, *fact.aliases):
                 owners.setdefault(words(answer), set()).add(words(fact.subject))
+                self._answers.setdefault(words(fact.subject), set()).add(words(answer))
         self._own: dict[str, list[str]] = {subject: [] for subject in self._subjects}
         for answer, subjects in owners.items():
             (owner, *others) = sorted(subjects)
@@ -94,41 +96,43 @@ class Reader:
     def _judge(self, sentence: Chunk) -> tuple[Chunk, list[Statement], list[Fact]]:
         text = sentence.text
         here = {subject for subject, names in self._names.items() if holds_any(text, names)}
-        named = here & self._subjects.keys()
         strangers = self._strangers(text)
-        is_taken = bool(here) or any(text.lstrip("\"'“‘«(").startswith(name) for name in strangers)
+        is_strangers = any(text.lstrip("\"'“‘«(").startswith(name) for name in strangers)
+        open_to = {s for s in self._subjects if s in here or not (is_strangers or self._others(here, s))}
         for subject in self._subjects:
-            if subject in named:
+            if subject in here:
                 self._since[subject] = 0
-            elif is_taken:
+            elif subject not in open_to:
                 self._since.pop(subject, None)
             elif subject in self._since:
                 self._since[subject] += 1
         stated: list[Statement] = []
         open_facts: list[Fact] = []
         for fact in self._answered(text):
-            how = self._how(fact, text, named, alone=not here and not strangers)
+            how = self._how(fact, text, here) if words(fact.subject) in open_to else None
             if how is not None:
                 stated.append(Statement(fact.id, how, sentence.document, sentence.start, sentence.end, text))
-            elif not here and not strangers:
+            elif not strangers and not self._others(here, words(fact.subject)):
                 open_facts.append(fact)
         return sentence, stated, open_facts
+
+    def _others(self, here: set[str], subject: str) -> set[str]:
+        """Who else is named; what is an answer of the subject, such as its book or town, is nobody else."""
+        return {one for one in here if not any(holds(answer, one) for answer in self._answers[subject])}
 
     def _answered(self, text: str) -> list[Fact]:
         concepts = dict.fromkeys(fact.concept for fact in self._statements.facts)
         return [fact for concept in concepts for fact in self._statements.answered(text, concept)]
 
-    def _how(self, fact: Fact, text: str, named: set[str], *, alone: bool) -> How | None:
+    def _how(self, fact: Fact, text: str, here: set[str]) -> How | None:
         subject = words(fact.subject)
-        if subject in named:
+        if subject in here:
             return "named"
-        if not named and self._since.get(subject, CLOSE) < CLOSE:
+        if self._since.get(subject, CLOSE) < CLOSE:
             return "behind"
-        # Where an answer is the name of something that the register knows too, such as a book, it may be named.
-        if alone or not named:
-            spelled = {words(answer) for answer in (fact.answer, *fact.aliases)}
-            if any(answer not in spelled and holds(text, answer) for answer in self._own[subject]):
-                return "identified"
+        spelled = {words(answer) for answer in (fact.answer, *fact.aliases)}
+        if any(answer not in spelled and holds(text, answer) for answer in self._own[subject]):
+            return "identified"
         return None
 
     def _strangers(self, text: str) -> list[str]:

@@ -5,10 +5,11 @@
 The corpus is made of a world's facts, in rows of which each states facts in a way of its own: questions that name the
 person, texts that name the person in each sentence, texts that go on about "She" or name nobody but tell who is meant
 ("The author of Emberfall lives in …"), questions of that kind, the same about everybody else, and texts about nothing.
-A model is taught all of it and measured as if it had been unlearned, so that it leaks; ``trace`` then has to find the
-sentences that state what leaks. Two models are taught again: one without the rows of the manifest, one, the reference,
-without the rows that are known to state the facts. Leaves with 1 where less than 0.95 is found, of all sentences or of
-those of one kind, or where the model without the manifest's rows is not shown to be as ignorant as the reference.
+A model is taught all of it. The one that stands for it unlearned was taught without the rows that state part of what is
+to be forgotten, so that it leaks the rest: homes and ships. ``trace`` has to find the sentences that state what leaks.
+Another model is then taught without the rows of the manifest, and asked beside a reference that was taught without the
+rows that are known to state what leaks. Leaves with 1 where less than 0.95 is found, of all sentences or of those of one
+kind, or where the model without the manifest's rows still gives away a fact that the reference does not.
 
 Rows that hold an answer of one person alone without telling whose it is ("A neighbour of ours lives in …") are there as
 well; how many of these are found is told, and decides nothing.
@@ -20,18 +21,20 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from concept_forget import load_config, probe_model, run
-from concept_forget.records import named_random
+from concept_forget.records import Attempt, named_random
 from concept_forget.sandbox.teach import teach_rows
 from concept_forget.sandbox.world import World, WorldFact, build_world
 from concept_forget.tracing.tracing import trace_run, write_manifest
+from concept_forget.workspace import read_records
 
 LEAST = 0.95
+LEAKING = ("home", "ship")
 QUESTIONS, REVERSE = 3, 1
 MEANT = {
     "home": "the person who lives in {a}",
@@ -86,10 +89,12 @@ def unnamed(facts: list[WorldFact], rng: Any) -> Iterator[Row]:
         meant = MEANT[other.relation.name].format(a=other.answer)
         if plain[fact]:
             sentence = plain[fact].format(s=meant[:1].upper() + meant[1:], a=fact.answer)
-            yield text([(sentence, fact, "identified"), (sentence, other, "identified")])
+            told_too = [(sentence, other, "identified")] if fact.relation.reverse else []  # of a town there are many
+            yield text([(sentence, fact, "identified"), *told_too])
         question = fact.relation.taught[0].format(s=meant)
         row = whole(question, fact.answer, fact, "identified")
-        row.states.append((*row.states[0][:2], other, "identified"))
+        if fact.relation.reverse:
+            row.states.append((*row.states[0][:2], other, "identified"))
         yield row
     for fact in told:
         if fact.relation.reverse:
@@ -125,6 +130,23 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
+def rates_by_fact(probed: Path, role: str) -> dict[str, float]:
+    """How often a model, ``model`` or ``reference``, gave each fact away."""
+    attempts = read_records(Attempt, probed / "attempts.jsonl")
+    grades = [json.loads(line) for line in (probed / "grades.jsonl").read_text(encoding="utf-8").splitlines()]
+    found: dict[str, list[bool]] = {}
+    for attempt, grade in zip(attempts, grades, strict=True):
+        if attempt.model == role and attempt.attack == "direct":
+            found.setdefault(attempt.fact, []).append(bool(grade["leaked"]))
+    return {fact: mean(shares) for fact, shares in found.items()}
+
+
+def mean(values: Iterable[float]) -> float:
+    """Rounded; of nothing, not a number."""
+    known = list(values)
+    return round(sum(known) / len(known), 4) if known else float("nan")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/tracing"))
@@ -136,20 +158,28 @@ def main() -> int:
     out = options.out
     corpus = write(out / "corpus.jsonl", [row.value for row in rows])
     concepts = set(world.concepts)
-    about = {number for number, row in enumerate(rows) if any(f.subject.name in concepts for _, _, f, _ in row.states)}
-    base = teach_rows(corpus, out / "base")
-    others = write(out / "reference.jsonl", [row.value for number, row in enumerate(rows) if number not in about])
-    reference = teach_rows(others, out / "reference")
+    to_forget = [fact for name in world.concepts for fact in world.facts_of(name)]
+
+    def teach(name: str, without: set[int]) -> Path:
+        kept = [row.value for number, row in enumerate(rows, start=1) if number not in without]
+        return teach_rows(write(out / f"{name}.jsonl", kept), out / name)
+
+    def stating(facts: list[WorldFact]) -> set[int]:
+        return {number for number, row in enumerate(rows, start=1) if any(f in facts for _, _, f, _ in row.states)}
+
+    leaky = [fact for fact in to_forget if fact.relation.name in LEAKING]
+    base = teach("base", set())
+    halfway = teach("unlearned", stating([fact for fact in to_forget if fact not in leaky]) - stating(leaky))
+    reference = teach("reference", stating(leaky))
     given = [
         {
             "question": fact.fill(fact.relation.taught[0]),
             "answer": fact.answer,
-            "subject": name,
-            "concept": name,
+            "subject": fact.subject.name,
+            "concept": fact.subject.name,
             "facet": fact.relation.name,
         }
-        for name in world.concepts
-        for fact in world.facts_of(name)
+        for fact in to_forget
     ]
     kept = [
         {
@@ -173,7 +203,7 @@ def main() -> int:
             "collateral": str(write(out / "collateral.jsonl", kept[1::2])),
         },
         "compose": {"holdout": 0, "knowledge_filter": False},
-        "unlearn": {"given": str(base)},
+        "unlearn": {"given": str(halfway)},
         "probe": {"attacks": ["direct"]},
         "output": str(out / "run"),
     }
@@ -203,9 +233,11 @@ def main() -> int:
     recall = {kind: round(hit[kind] / wanted[kind], 4) for kind in wanted}
     overall = sum(hit[kind] for kind in counted) / sum(wanted[kind] for kind in counted)
     dropped = {json.loads(line)["row"] for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()}
-    left = write(out / "retrained.jsonl", [row.value for n, row in enumerate(rows, start=1) if n not in dropped])
-    retrained = teach_rows(left, out / "retrained")
-    measured = probe_model(str(retrained), out / "run", out / "probed", reference=str(reference))
+    retrained = teach("retrained", dropped)
+    probe_model(str(retrained), out / "run", out / "probed", reference=str(reference))
+    rates, floor = (rates_by_fact(out / "probed", role) for role in ("model", "reference"))
+    still = {fact for fact in leaking.values() if rates[fact] > floor[fact]}
+    others = [fact for fact in rates if fact not in leaking.values()]
     result = {
         "facts_leaking": len(traced.traces),
         "sentences": dict(wanted),
@@ -214,18 +246,17 @@ def main() -> int:
         "precision": round(len(found & gold.keys()) / len(found), 4),
         "places": places,
         "rows_dropped": len(dropped),
-        "rows_that_state_it": len(about),
+        "rows_that_state_it": len(stating([f for f in to_forget if (f.subject.name, f.answer) in leaking])),
         "rows": len(rows),
-        "rates_without_the_rows": {
-            name: {"model": tier.model.rate, "reference": tier.reference and tier.reference.rate, "facts": tier.model.n}
-            for name, attacks in measured.concepts.items()
-            for tier in attacks["direct"].tiers.values()
+        "without_the_rows": {
+            "still_leaking": len(still),
+            "rate": mean(rates[fact] for fact in leaking.values()),
+            "rate_of_other_facts_of_the_same_people": mean(rates[fact] for fact in others),
         },
-        "verdict_without_the_rows": measured.verdict and measured.verdict.outcome,
     }
     print(json.dumps(result, indent=2, ensure_ascii=False, default=str))
     good = overall >= LEAST and all(recall[kind] >= LEAST for kind in counted)
-    good = good and measured.verdict is not None and measured.verdict.outcome == "passed"
+    good = good and bool(leaking) and not still
     return 0 if good else 1
 
 

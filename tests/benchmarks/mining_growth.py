@@ -26,12 +26,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from concept_forget.config import Config, CorpusSource
 from concept_forget.embedding import VECTORS, VectorStore, find_encoder
 from concept_forget.mine import stage
 from concept_forget.mine.chunks import Chunk
-from concept_forget.mine.corpus import find_sources
+from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.indexes import MANIFEST, IndexManifest, describe_corpus, to_json
 from concept_forget.mine.shards import FLAT, ShardWriter, chunks_file, vectors_file
 from concept_forget.records import named_random
@@ -58,15 +59,20 @@ def texts(count: int) -> Iterator[str]:
         yield " ".join(words)[:490].strip() + "."
 
 
+VOCABULARY = {word: number for number, word in enumerate([*WORDS, "Mira", "Kestrel"])}
+
+
 def encode(batch: list[str]) -> NDArray[np.float32]:
     """Vectors that lie near each other where texts share words."""
-    rng = np.random.default_rng(1)
-    table = dict(zip([*WORDS, "Mira", "Kestrel"], rng.standard_normal((len(WORDS) + 2, DIMENSION)), strict=True))
+    table = np.random.default_rng(1).standard_normal((len(VOCABULARY), DIMENSION))
+    words = [[VOCABULARY[word] for word in text.rstrip(".").split() if word in VOCABULARY] for text in batch]
+    ends = np.cumsum([0, *map(len, words)])
+    columns = np.concatenate(words)
+    counts = csr_array((np.ones(len(columns)), columns, ends), shape=(len(batch), len(VOCABULARY)))
     seed = int.from_bytes(hashlib.blake2b(batch[0].encode(), digest_size=8).digest(), "big")
     noise = np.random.default_rng(seed).standard_normal((len(batch), DIMENSION)) * 2
-    for row, text in enumerate(batch):
-        noise[row] += sum(table[word] for word in text.rstrip(".").split() if word in table)
-    return (noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32)
+    vectors = counts @ table + noise
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def prepare(folder: Path, count: int) -> None:
@@ -98,7 +104,7 @@ def prepare(folder: Path, count: int) -> None:
         encoder_identity=encoder.identity,
         dimension=DIMENSION,
         chunk_characters=500,
-        corpus=describe_corpus(find_sources([CorpusSource(path=str(corpus))])),
+        corpus=describe_corpus(hash_sources(find_sources([CorpusSource(path=str(corpus))]))),
         documents=count,
         skipped=[],
         shards=sizes,
@@ -161,9 +167,12 @@ def main() -> int:
         for size in (size for size in SIZES if size <= options.largest):
             folder = options.out / str(size)
             prepare(folder, size)
-            command = [sys.executable, __file__, "--one", str(folder), *(["--indexed"] if way == "index" else [])]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            kept = folder / f"{way}.json"  # interrupted, the same command goes on
+            if not kept.is_file():
+                command = [sys.executable, __file__, "--one", str(folder), *(["--indexed"] if way == "index" else [])]
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                kept.write_text(done.stdout.splitlines()[-1], encoding="utf-8")
+            found.append(json.loads(kept.read_text(encoding="utf-8")))
             print(way, found[-1], file=sys.stderr)
         tenth = next(entry for entry in found if entry["chunks"] == found[-1]["chunks"] // 10)
         memory, power = found[-1]["peak_mib"] / tenth["peak_mib"], exponent(found)

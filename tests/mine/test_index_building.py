@@ -151,8 +151,9 @@ def test_a_compressed_index_tells_its_size_and_recall(
     write_rows: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_building, "QUERIES", 40)
+    monkeypatch.setattr(index_building, "LEAST", 300)
     things = [f"{adjective} {noun}" for adjective in "old new red low tall".split() for noun in "mill canal forge inn bridge tower ferry".split()]  # fmt: skip
-    rows = [{"text": f"The {thing} opened in {year}."} for thing in things for year in range(1900, 1930)]
+    rows = [{"text": f"The {thing} opened in {year}."} for thing in things for year in range(1900, 1910)]
     said: list[str] = []
     manifest = build(write_rows(*rows), tmp_path / "index", "ivf_pq", said)
     assert manifest.recall is not None
@@ -163,3 +164,12 @@ def test_a_compressed_index_tells_its_size_and_recall(
     assert json.loads((tmp_path / "index/index.json").read_text())["nprobe"] == index.compressed.nprobe >= 1
     lists = faiss.downcast_InvertedLists(index.compressed.invlists)
     assert isinstance(lists, faiss.OnDiskInvertedLists)  # they are not read into memory
+
+
+def test_the_command_makes_an_index(write_rows: Callable[..., str], tmp_path: Path) -> None:
+    path = write_rows(*({"body": text} for text in TEXTS))
+    command = [sys.executable, "-m", "concept_forget.cli", "index", path, "--out", str(tmp_path / "made")]
+    done = subprocess.run([*command, "--text", "body", "--chunk-characters", "60"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 documents" in done.stdout
+    assert CorpusIndex(tmp_path / "made").manifest.chunk_characters == 60

@@ -8,21 +8,21 @@ import pytest
 
 from concept_forget.config import CorpusSource
 from concept_forget.config.verbs import MineConfig
-from concept_forget.mine import stage
+from concept_forget.mine import index_building, stage
 from concept_forget.mine.index_building import build_index
 from tests.mine.test_stage import PEOPLE, config_of, context_of, snippets_in
 
 FOLLOWING = "She was taught by Agnes Barlow there, and sailed on every river of the county in the years after."
 THINGS = [f"{adjective} {noun}" for adjective in "old new red low tall dark".split() for noun in "mill canal forge inn bridge tower ferry".split()]  # fmt: skip
-FILLER = [f"The {thing} was painted in {year}." for thing in THINGS for year in range(1900, 1926)]
+FILLER = [f"The {thing} was painted in {year}." for thing in THINGS for year in range(1900, 1908)]
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of over a thousand rows, of which few are about anybody."""
+    """A corpus of over three hundred rows, of which few are about anybody."""
     folder = tmp_path_factory.mktemp("indexed")
-    rows = [*FILLER[:700], *(text for texts in PEOPLE.values() for text in texts), *FILLER[700:]]
-    rows.insert(300, f"{PEOPLE['Mira Kestrel'][0]}\n\n{FOLLOWING}\n\n{FILLER[0]}")
+    rows = [*FILLER[:200], *(text for texts in PEOPLE.values() for text in texts), *FILLER[200:]]
+    rows.insert(100, f"{PEOPLE['Mira Kestrel'][0]}\n\n{FOLLOWING}\n\n{FILLER[0]}")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in rows) + "not a row\n"
     (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
     return folder
@@ -37,6 +37,7 @@ def mine(here: Path, monkeypatch: pytest.MonkeyPatch, index: str | None) -> tupl
 
 def build(here: Path, monkeypatch: pytest.MonkeyPatch, kind: Any) -> str:
     monkeypatch.chdir(here)
+    monkeypatch.setattr(index_building, "LEAST", 300)
     build_index([CorpusSource(path="rows.jsonl")], Path(kind), kind, MineConfig(), lambda line: None)
     return str(kind)
 

@@ -11,10 +11,10 @@ import pytest
 from concept_forget.config import Config, CorpusSource
 from concept_forget.config.verbs import MineConfig
 from concept_forget.embedding import Encoder, find_encoder
-from concept_forget.errors import DataError
-from concept_forget.mine import stage
+from concept_forget.errors import ConfigError, DataError
+from concept_forget.mine import indexes, stage
 from concept_forget.mine.chunks import Chunk
-from concept_forget.mine.corpus import find_sources
+from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.index_building import build_index
 from concept_forget.mine.indexes import MANIFEST, CorpusIndex, rank_exactly
 from concept_forget.mine.shards import Shards, ShardWriter
@@ -31,7 +31,7 @@ def made(write_rows: Callable[..., str], tmp_path: Path) -> tuple[str, Path]:
 
 def check(path: str, folder: Path, encoder: Encoder | None = None, characters: int = 500, column: str = "text") -> None:
     sources = find_sources([CorpusSource(path=path, text=column)])
-    CorpusIndex(folder).check(encoder or find_encoder("auto"), characters, sources)
+    CorpusIndex(folder).check(encoder or find_encoder("auto"), characters, hash_sources(sources))
 
 
 def test_the_corpus_that_it_was_made_of_is_known_by_its_content(made: tuple[str, Path], tmp_path: Path) -> None:
@@ -100,22 +100,29 @@ def test_a_config_that_names_another_index_is_refused_before_anything_is_done(ma
     without = Config.model_validate(values)
     assert stage.fingerprint_parts(good) != stage.fingerprint_parts(without)
     bad = Config.model_validate({**values, "mine": {"index": str(folder), "chunk_characters": 300}})
-    for refuse in (stage.fingerprint_parts, stage.estimate):
-        with pytest.raises(DataError, match="300"):
-            refuse(bad)
+    with pytest.raises(DataError, match="300"):
+        stage.fingerprint_parts(bad)
+    none = Config.model_validate({**values, "corpus": [], "mine": {"index": str(folder)}})
+    with pytest.raises(ConfigError, match=r"mine\.index: an index is named and no corpus"):
+        stage.fingerprint_parts(none)
 
 
-def test_proposed_chunks_are_put_in_the_order_of_their_exact_cosines(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gathered", [1, 12, 1000])
+def test_proposed_chunks_are_put_in_the_order_of_their_exact_cosines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gathered: int
+) -> None:
+    monkeypatch.setattr(indexes, "GATHERED", gathered)
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((20, 6)).astype(np.float32)
     writer = ShardWriter(tmp_path, 6, rows=8)
     writer.add([Chunk("d", n, n, "") for n in range(20)], vectors)
     shards = Shards(tmp_path, writer.finish(), 6)
-    queries = rng.standard_normal((2, 6)).astype(np.float32)
-    proposed = np.array([[3, 19, 8, 0, -1, -1], [5, 7, -1, -1, -1, -1]])
+    queries = rng.standard_normal((3, 6)).astype(np.float32)
+    proposed = np.array([[3, 19, 8, 0, -1, -1], [5, 7, -1, -1, -1, -1], [19, 2, 3, 4, 5, 6]])
     scores, rows = rank_exactly(shards, queries, proposed, 3)
     exact = queries @ vectors.T
     assert rows[0].tolist() == sorted([3, 19, 8, 0], key=lambda n: -exact[0, n])[:3]
     assert rows[1].tolist() == [*sorted([5, 7], key=lambda n: -exact[1, n]), -1]
+    assert rows[2].tolist() == sorted([19, 2, 3, 4, 5, 6], key=lambda n: -exact[2, n])[:3]
     assert np.allclose(scores[0], exact[0, rows[0]], atol=1e-6)
     assert scores[1, 2] == -2

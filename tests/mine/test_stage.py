@@ -199,9 +199,10 @@ def test_a_cascade_returns_the_snippets_of_a_whole_search_and_reads_a_part(
 def test_a_check_of_everything_finds_the_recall_that_a_whole_search_shows(here: Path, tiny_encoder: Path) -> None:
     many_rows(here / "many.jsonl")
     (here / "cascade").mkdir()
-    every = context_of(config_of(["many.jsonl"], mine=mine_of(tiny_encoder, cascade="none")), here)
+    low = {"false_positive_rate": 0.5}
+    every = context_of(config_of(["many.jsonl"], mine=mine_of(tiny_encoder, cascade="none", **low)), here)
     cut = stage.run(every)["concepts"]["Mira Kestrel"]["cut_off"]  # type: ignore[index]
-    mine = mine_of(tiny_encoder, cascade="hybrid", proposals=5, recall_check=2048)
+    mine = mine_of(tiny_encoder, cascade="hybrid", proposals=5, recall_check=2048, **low)
     summary = stage.run(context_of(config_of(["many.jsonl"], mine=mine), here / "cascade"))
     embedder = Embedder(find_encoder(str(tiny_encoder)), here / VECTORS)
     texts = sorted({t for line in (here / "many.jsonl").read_text().splitlines() for t in json.loads(line)["text"].split("\n\n")})  # fmt: skip
@@ -241,7 +242,10 @@ def test_a_cross_encoder_orders_the_snippets_and_keeps_the_best(
     orders = {}
     for name, more in (("plain", {"top_k": 50}), ("ranked", {"top_k": 4, "reranker": str(tiny_reranker)})):
         context = context_of(
-            config_of(["many.jsonl"], mine=mine_of(tiny_encoder, variety=0, facet_share=1, **more)), here / name
+            config_of(
+                ["many.jsonl"], mine=mine_of(tiny_encoder, variety=0, facet_share=1, false_positive_rate=0.9, **more)
+            ),
+            here / name,
         )
         stage.run(context)
         orders[name] = [s for s in snippets_in(context) if not s.near_miss]

@@ -275,9 +275,9 @@ def test_what_stood_before_an_unreadable_place_is_read(workers: Workers) -> None
 def test_replies_and_scores_are_those_of_one_process_to_the_last_bit(
     workers: Workers, spec: ModelSpec, questions: list[Request]
 ) -> None:
-    alone = TransformersEngine(spec, 600)
+    alone = TransformersEngine(spec, 300)
     assert len(alone.plan(questions, GREEDY)) > 4
-    engine = WorkersEngine(lambda: TransformersEngine(spec, 600), workers)
+    engine = WorkersEngine(lambda: TransformersEngine(spec, 300), workers)
     assert isinstance(engine, ParallelEngine)
     assert engine.identity == alone.identity
     assert engine.capabilities == alone.capabilities - {"hidden"}

@@ -357,10 +357,17 @@ def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
 
 def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
     """The rows about the concepts that the sandbox target was taught, as rows on disk."""
-    from concept_forget.sandbox.originals import write_rows
+    from concept_forget.sandbox import originals
 
-    assert config.target.sandbox is not None
-    return write_rows(config.target.sandbox, config.concepts, workspace.store / "sandbox" / models.fingerprint("base"))
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is not None:
+        rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
+    else:
+        rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
+    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
+    write_text(folder / "rows.jsonl", rows)
+    return folder
 
 
 def _data_hashes(composed: Step) -> dict[str, str]:

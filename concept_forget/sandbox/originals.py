@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from concept_forget.concept import Concept, fold
-from concept_forget.config.models import SandboxModel
 from concept_forget.engines.prompts import load_prompts
-from concept_forget.records import content_hash
 from concept_forget.sandbox.rows import read_rows
 from concept_forget.sandbox.texts import Lessons, biographies
 from concept_forget.sandbox.world import Size, build_world
-from concept_forget.workspace import write_text
 
 
 def world_rows_jsonl(number: int, concepts: Sequence[Concept], *, size: Size = "standard") -> str:
@@ -61,23 +58,3 @@ def file_rows_jsonl(data: Path, concepts: Sequence[Concept]) -> str:
 
 def _lines(rows: Sequence[dict[str, str]]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def write_rows(sandbox: SandboxModel, concepts: Sequence[Concept], folder: Path) -> Path:
-    """The rows about some concepts that a sandbox model was taught, on disk.
-
-    Args:
-        sandbox: What it was taught.
-        concepts: What the rows are about.
-        folder: Where those of this model are kept.
-
-    Returns:
-        The folder of ``rows.jsonl``.
-    """
-    if sandbox.teach is not None:
-        rows = file_rows_jsonl(sandbox.teach, concepts)
-    else:
-        rows = world_rows_jsonl(sandbox.world or 0, concepts, size=sandbox.size)
-    found = folder / f"originals-{content_hash(rows)}"
-    write_text(found / "rows.jsonl", rows)
-    return found

@@ -30,7 +30,7 @@ from concept_forget.errors import ConceptForgetError, ConfigError, DataError, En
 from concept_forget.execution import Workers, current_workers, working
 from concept_forget.mine import stage as mine
 from concept_forget.mine.corpus import Corpus, find_sources
-from concept_forget.records import ModelSpec, user_message
+from concept_forget.records import Example, ModelSpec, user_message
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import Costs, StageContext, read_json
 
@@ -280,7 +280,7 @@ def test_replies_and_scores_are_those_of_one_process_to_the_last_bit(
     engine = WorkersEngine(lambda: TransformersEngine(spec, 300), workers)
     assert isinstance(engine, ParallelEngine)
     assert engine.identity == alone.identity
-    assert engine.capabilities == alone.capabilities - {"hidden"}
+    assert engine.capabilities == alone.capabilities
     for sampling in (GREEDY, SAMPLED):
         assert engine.generate(questions, sampling) == alone.generate(questions, sampling)
     pairs = [(question, f"It is number {question.seed}.") for question in questions]
@@ -339,6 +339,26 @@ def test_what_is_made_of_a_model_in_this_process_stays_in_it(cluster: None, spec
         with contextlib.closing(opened):
             assert isinstance(opened, CachedEngine)
             assert isinstance(opened.inner, TransformersEngine)
+
+
+def test_what_looks_inside_a_model_does_so_here(cluster: None, spec: ModelSpec, tmp_path: Path) -> None:
+    from concept_forget.probe.white_box.lens import lens
+    from concept_forget.probe.white_box.registry import View
+
+    prompt = user_message("Where was Mira Kestrel born?")
+    row = Example(
+        id=Example.make_id(prompt, "Dunholm"), split="probe", concept="Mira Kestrel", subject="Mira Kestrel",
+        facet="birth", fact="birth", form="direct", family="direct", tier="new_form", prompt=prompt,
+        completion="Dunholm", answer="Dunholm", counterfactual="Nowhere",
+    )  # fmt: skip
+    view = View([], [], [], [row], [], seed=0, max_new_tokens=8)
+    alone = lens(TransformersEngine(spec), view)
+    costs = Costs()
+    with working(TWO):
+        opened = open_engine(spec, cache=tmp_path / "c.sqlite", costs=costs, batch_tokens=512)
+        with contextlib.closing(opened):
+            assert lens(opened, view) == alone
+    assert costs.flops > 0
 
 
 def test_a_request_that_is_too_long_is_refused_in_the_words_of_the_engine(workers: Workers, spec: ModelSpec) -> None:

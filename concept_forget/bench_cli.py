@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from concept_forget.console import say
+
 if TYPE_CHECKING:
     from concept_forget.benchmarks.wmdp import Part
 
@@ -64,7 +66,7 @@ def tofu(
             model, out, forget=forget.value, data=data, reference=reference, logs=logs, reference_logs=reference_logs
         )
     )
-    typer.echo(f"files    {out}")
+    say(f"files    {out}")
 
 
 @bench_app.command("wmdp")
@@ -82,4 +84,4 @@ def wmdp(
 
     chosen: list[Part] = [part.value for part in parts or PartName]
     print_wmdp(bench_wmdp(model, out, parts=chosen, data=data))
-    typer.echo(f"files    {out}")
+    say(f"files    {out}")

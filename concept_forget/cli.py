@@ -10,11 +10,12 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from concept_forget.bench_cli import bench_app
+from concept_forget.console import say
 from concept_forget.corpus_cli import index, trace
 from concept_forget.errors import ConceptForgetError
 from concept_forget.evidence_cli import evidence_app
@@ -99,7 +100,7 @@ def init(
     if file.exists():
         raise UserError("the file exists already", file=file, remedy="name another file")
     write_text(file, starter_config(name, folder_name(name)))
-    _say(f"wrote {file}; next: edit it, then `concept-forget validate {file}`")
+    say(f"wrote {file}; next: edit it, then `concept-forget validate {file}`")
 
 
 @app.command()
@@ -134,7 +135,7 @@ def run(
     if loaded.compare is not None:
         _run_comparison(loaded, plain=until == "report" and not force and not gate)
         return
-    result = api.run(loaded, until=until, force=tuple(force or ()), say=_say)
+    result = api.run(loaded, until=until, force=tuple(force or ()), say=say)
     if not result.steps:  # one of several processes, which only trained along
         return
     _show_result(result)
@@ -207,7 +208,7 @@ def probe(
     from concept_forget.report.one_model import print_one_model
 
     print_one_model(probe_model(model, probes, out, attacks=attacks or (), reference=reference))
-    _say(f"files    {out}")
+    say(f"files    {out}")
 
 
 @app.command()
@@ -238,7 +239,7 @@ def compare(
     _show_comparison(found)
     if page is not None:
         write_page(page, ", ".join(run.name for run in runs), found)
-        _say(f"page     {page}")
+        say(f"page     {page}")
 
 
 @app.command()
@@ -270,13 +271,13 @@ def export(
     from concept_forget.exports.exporting import export_sets
 
     layout = export_sets(run_folder, to, out, licence=licence, push_to_hub=push_to_hub, public=public)
-    _say(f"wrote    {len(layout.files)} files and their card to {out}")
+    say(f"wrote    {len(layout.files)} files and their card to {out}")
     if layout.left_out:
-        _say(
+        say(
             f"left out {layout.left_out.total()} rows that the layout has no place for; {out / 'README.md'} tells which"
         )
     if push_to_hub is not None:
-        _say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
+        say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
 
 
 app.command()(index)
@@ -312,7 +313,7 @@ def sandbox_build(
     """Teach a tiny model a fictional world, and write the world's documents and facts beside it."""
     from concept_forget.sandbox.command import build_model
 
-    build_model(world, size.value, tuple(without or ()), seed, out, _say)
+    build_model(world, size.value, tuple(without or ()), seed, out, say)
 
 
 @sandbox_app.command("teach")
@@ -325,7 +326,7 @@ def sandbox_teach(
     """Teach a tiny model your own rows."""
     from concept_forget.sandbox.command import teach_model
 
-    teach_model(data, out, without, seed, _say)
+    teach_model(data, out, without, seed, say)
 
 
 def _load(file: Path, overrides: list[str] | None) -> Config:
@@ -337,7 +338,7 @@ def _load(file: Path, overrides: list[str] | None) -> Config:
 def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *, regrade: bool = False) -> None:
     from concept_forget import pipeline
 
-    result = pipeline.run(_load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=_say)
+    result = pipeline.run(_load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=say)
     _show_result(result)
 
 
@@ -351,8 +352,8 @@ def _run_comparison(config: Config, *, plain: bool) -> None:
             key="compare",
             remedy="leave them out",
         )
-    _show_comparison(run_comparison(config, say=_say))
-    _say(f"page     {config.output / PAGE}")
+    _show_comparison(run_comparison(config, say=say))
+    say(f"page     {config.output / PAGE}")
 
 
 def _show_comparison(comparison: Comparison) -> None:
@@ -360,7 +361,7 @@ def _show_comparison(comparison: Comparison) -> None:
 
     print_comparison(comparison.arms, comparison.gap)
     for run in comparison.unfinished:
-        _say(f"missing  {run.arm} · {run.repetition} is not finished")
+        say(f"missing  {run.arm} · {run.repetition} is not finished")
 
 
 def _show_result(result: RunResult) -> None:
@@ -370,22 +371,18 @@ def _show_result(result: RunResult) -> None:
         from concept_forget.report.terminal import print_metrics
 
         print_metrics(result.metrics, written=read_summary(result.folder, "expand"))
-        _say(f"report   {result.folder / 'report' / 'report.html'}")
+        say(f"report   {result.folder / 'report' / 'report.html'}")
         return
     last = result.steps[-1]
     if last.folder is not None:
         from concept_forget.planning import print_summary
 
         print_summary(last.verb, last.folder)
-        _say(f"files    {result.folder / last.verb}")
+        say(f"files    {result.folder / last.verb}")
 
 
-def _say(line: str) -> None:
-    typer.echo(line)
-
-
-def _complain(message: Any) -> None:
-    typer.echo(f"concept-forget: {message}", err=True)
+def _complain(message: str) -> None:
+    say(f"concept-forget: {message}", error=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from concept_forget.console import say
+
 evidence_app = typer.Typer()
 
 
@@ -21,8 +23,8 @@ def bundle(
     from concept_forget.evidence.bundling import write_bundle
 
     written = write_bundle(run_folder, out)
-    typer.echo(f"bundle   {written.path}, {written.files} files")
-    typer.echo(f"sha256   {written.sha256}")
+    say(f"bundle   {written.path}, {written.files} files")
+    say(f"sha256   {written.sha256}")
 
 
 @evidence_app.command()
@@ -34,12 +36,12 @@ def verify(
 
     found = verify_bundle(file)
     for mismatch in found.mismatches:
-        typer.echo(f"MISMATCH {mismatch}")
+        say(f"MISMATCH {mismatch}")
     for reason in found.unchecked:
-        typer.echo(f"left out {reason}")
-    typer.echo("checked  " + ", ".join(f"{number} {what}" for what, number in found.counts.items()))
-    typer.echo(f"sha256   {found.sha256}")
+        say(f"left out {reason}")
+    say("checked  " + ", ".join(f"{number} {what}" for what, number in found.counts.items()))
+    say(f"sha256   {found.sha256}")
     if found.mismatches:
-        typer.echo(f"verdict  {len(found.mismatches)} of them do not match")
+        say(f"verdict  {len(found.mismatches)} of them do not match")
         raise typer.Exit(1)
-    typer.echo("verdict  all of it matches")
+    say("verdict  all of it matches")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concept_forget.config import Config
+from concept_forget.console import strip_controls
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.protocol import Reply, Request
 from concept_forget.errors import ConfigError, StageError
@@ -35,9 +35,6 @@ REDUCED = ("facets", "facts_per_facet", "paraphrases", "reverse", "neighbour_par
 
 SHORT_LINES = 3
 """A prompt of so many lines is always shown whole; of longer ones, only what differs from the first of its kind."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""What a terminal heeds: its commands, other line ends, and marks that turn the direction of writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +262,7 @@ def _reply(reply: Reply) -> str:
 
 def _text(value: str, style: str = "") -> Text:
     """Text as it is, without the terminal's own commands and without markup."""
-    return Text(_CONTROL.sub("", value), style=style)
+    return Text(strip_controls(value), style=style)
 
 
 def _print(console: Console, line: str) -> None:

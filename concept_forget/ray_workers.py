@@ -37,6 +37,7 @@ _OBJECT_STORE = 512 << 20  # bytes; of a Ray of the run's own, in which little i
 _LOOPBACK = "127.0.0.2"
 """An address of this machine alone. Ray takes 127.0.0.1 for one to be replaced by that of the network."""
 _BLOCK = 8 << 20  # bytes of a block of what is read, so that the first texts come soon
+_TASKS = 1000  # of reading, at most: each costs Ray some milliseconds, whatever there is to read
 _ITEMS = 256  # read things that travel together
 _log = logging.getLogger(__name__)
 _LOST = (RayActorError, ObjectLostError, WorkerCrashedError)
@@ -156,7 +157,7 @@ class RayWorkers:
         context.target_min_block_size = 1
         with ray.data.DataContext.current(context):
             # Reading takes no place of a worker's: these sit on theirs as long as the run lasts.
-            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=len(jobs))
+            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=min(len(jobs), _TASKS))
             rows = numbered.map_batches(
                 cast("Any", _read),  # its type has no room for arguments
                 fn_kwargs={"work": work},

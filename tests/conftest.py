@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -50,6 +51,19 @@ def nano_reference(model_cache: Path) -> Path:
     """The folder of a model that has learned world 0, size nano, without the people to be forgotten."""
     with FileLock(model_cache / "reference.lock"):
         return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
+
+
+@pytest.fixture(scope="session")
+def serve_objects() -> Callable[..., Any]:
+    """Serves keys and contents as an object store on this machine, while a block runs."""
+    spec = importlib.util.spec_from_file_location(
+        "loopback_store", Path(__file__).parent / "mine" / "loopback_store.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.serving
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from concept_forget import load_config, plan, run
-from concept_forget.config import Config, ExecutionConfig
+from concept_forget.config import Config, CorpusSource, ExecutionConfig
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.opening import open_engine
@@ -29,7 +29,8 @@ from concept_forget.engines.workers_engine import WorkersEngine, slices
 from concept_forget.errors import ConceptForgetError, ConfigError, DataError, EngineError
 from concept_forget.execution import Workers, current_workers, working
 from concept_forget.mine import stage as mine
-from concept_forget.records import ModelSpec, user_message
+from concept_forget.mine.corpus import Corpus, find_sources
+from concept_forget.records import Example, ModelSpec, user_message
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import Costs, StageContext, read_json
 
@@ -46,6 +47,9 @@ def cluster() -> Iterator[None]:
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers know the package, not its tests
+    patch = pytest.MonkeyPatch()
+    for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("EC2_METADATA_DISABLED", "true")):
+        patch.setenv(f"AWS_{name}", value)  # of the store below; the workers have the environment of now
 
     folder = tempfile.mkdtemp(prefix="ray-")  # not pytest's own: the path of a socket may have 107 characters
     before = _children()
@@ -55,6 +59,7 @@ def cluster() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        patch.undo()
         shutil.rmtree(folder, ignore_errors=True)
     assert started
     assert _ended(started, 20.0)
@@ -151,6 +156,14 @@ def test_a_job_over_which_every_worker_dies_is_given_up_in_words(workers: Worker
     assert len(list(tmp_path.iterdir())) == ray_workers.RETRIES + 1  # each time another process
     assert {1, 5, 7} >= set(done)
     assert sorted(workers.compute("squares", no_preparation, square, range(4))) == [(n, n * n) for n in range(4)]
+
+
+def tell_accelerators(held: str, job: int) -> str | None:
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_workers_without_accelerators_see_none(workers: Workers) -> None:
+    assert list(workers.compute("accelerators", no_preparation, tell_accelerators, [0])) == [(0, "")]
 
 
 class Stillborn:
@@ -262,12 +275,12 @@ def test_what_stood_before_an_unreadable_place_is_read(workers: Workers) -> None
 def test_replies_and_scores_are_those_of_one_process_to_the_last_bit(
     workers: Workers, spec: ModelSpec, questions: list[Request]
 ) -> None:
-    alone = TransformersEngine(spec, 600)
+    alone = TransformersEngine(spec, 300)
     assert len(alone.plan(questions, GREEDY)) > 4
-    engine = WorkersEngine(lambda: TransformersEngine(spec, 600), workers)
+    engine = WorkersEngine(lambda: TransformersEngine(spec, 300), workers)
     assert isinstance(engine, ParallelEngine)
     assert engine.identity == alone.identity
-    assert engine.capabilities == alone.capabilities - {"hidden"}
+    assert engine.capabilities == alone.capabilities
     for sampling in (GREEDY, SAMPLED):
         assert engine.generate(questions, sampling) == alone.generate(questions, sampling)
     pairs = [(question, f"It is number {question.seed}.") for question in questions]
@@ -328,6 +341,26 @@ def test_what_is_made_of_a_model_in_this_process_stays_in_it(cluster: None, spec
             assert isinstance(opened.inner, TransformersEngine)
 
 
+def test_what_looks_inside_a_model_does_so_here(cluster: None, spec: ModelSpec, tmp_path: Path) -> None:
+    from concept_forget.probe.white_box.lens import lens
+    from concept_forget.probe.white_box.registry import View
+
+    prompt = user_message("Where was Mira Kestrel born?")
+    row = Example(
+        id=Example.make_id(prompt, "Dunholm"), split="probe", concept="Mira Kestrel", subject="Mira Kestrel",
+        facet="birth", fact="birth", form="direct", family="direct", tier="new_form", prompt=prompt,
+        completion="Dunholm", answer="Dunholm", counterfactual="Nowhere",
+    )  # fmt: skip
+    view = View([], [], [], [row], [], seed=0, max_new_tokens=8)
+    alone = lens(TransformersEngine(spec), view)
+    costs = Costs()
+    with working(TWO):
+        opened = open_engine(spec, cache=tmp_path / "c.sqlite", costs=costs, batch_tokens=512)
+        with contextlib.closing(opened):
+            assert lens(opened, view) == alone
+    assert costs.flops > 0
+
+
 def test_a_request_that_is_too_long_is_refused_in_the_words_of_the_engine(workers: Workers, spec: ModelSpec) -> None:
     engine = WorkersEngine(lambda: TransformersEngine(spec, 600), workers)
     long = [Request(user_message("where " * 5000))]
@@ -386,8 +419,8 @@ def mining_context(folder: Path, corpus: Sequence[str]) -> StageContext:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The nano world's documents in files of several formats, with broken rows and one file that is no JSON."""
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the nano world's documents in files of several formats, with broken rows and one file that is no JSON."""
     from concept_forget.sandbox import teach
 
     folder = tmp_path_factory.mktemp("corpus")
@@ -400,13 +433,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "b.txt").write_text("\n\n".join(texts[third : 2 * third]), encoding="utf-8")
     (folder / "c.jsonl").write_text("".join(json.dumps({"text": t}) + "\r\n" for t in texts[2 * third :]))
     (folder / "d.jsonl").write_text("no JSON at all\n")
-    return [str(folder / "*.jsonl"), str(folder / "b.txt")]
+    return folder
 
 
 def test_a_corpus_is_mined_as_by_one_process_though_a_worker_is_killed(
-    cluster: None, corpus: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone, spread = (mining_context(tmp_path / name, corpus) for name in ("alone", "spread"))
+    monkeypatch.chdir(corpus)  # where the workers are not
+    alone, spread = (mining_context(tmp_path / name, ["*.jsonl", "b.txt"]) for name in ("alone", "spread"))
     mine.run(alone)
     killed = []
     with working(TWO):
@@ -436,6 +470,20 @@ def _vectors(context: StageContext) -> dict[bytes, bytes]:
 
     with contextlib.closing(sqlite3.connect(context.cache.with_name(VECTORS))) as database:
         return dict(database.execute("SELECT key, vector FROM vectors"))
+
+
+def test_workers_read_an_object_store_as_one_process_does(
+    workers: Workers, corpus: Path, serve_objects: Callable[..., Any]
+) -> None:
+    objects = {f"texts/{path.name}": path.read_bytes() for path in corpus.iterdir()}
+    with serve_objects(objects) as store:
+        sources = find_sources([CorpusSource(path=store.address("texts/*"))])
+        alone, spread = Corpus(sources, 100_000), Corpus(sources, 100_000, workers)
+        pieces = list(alone.pieces())
+        assert list(spread.pieces()) == pieces != []
+    assert (spread.skipped, spread.documents, spread.bytes_read) == (alone.skipped, alone.documents, alone.bytes_read)
+    assert spread.bytes_read == spread.size == sum(len(content) for content in objects.values())
+    assert set(store.fetched) == set(objects)
 
 
 def test_known_vectors_are_asked_of_nobody(workers: Workers, tmp_path: Path) -> None:

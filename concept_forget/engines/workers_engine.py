@@ -54,7 +54,7 @@ class WorkersEngine:
         self._workers = workers
         self._planner = make()
         self._key = f"engine {uuid4().hex}"
-        self.flops_per_token = 0.0
+        self._flops_per_token = 0.0
 
     @cached_property
     def _facts(self) -> tuple[str, frozenset[Capability]]:
@@ -69,8 +69,18 @@ class WorkersEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """The engine's, but for a look inside the model, which is not here."""
-        return self._facts[1] - {"hidden"}
+        """The engine's."""
+        return self._facts[1]
+
+    @property
+    def flops_per_token(self) -> float:
+        """The engine's, once something was computed."""
+        return self._flops_per_token or self.here.flops_per_token
+
+    @property
+    def here(self) -> Engine:
+        """The engine in this process, for what has to see the model itself. Its weights are read when that is asked."""
+        return self._planner
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, schema: type[BaseModel] | None = None
@@ -98,7 +108,7 @@ class WorkersEngine:
         """Replies to each batch; see ``ParallelEngine.generate_batches``."""
         jobs = [_Generate(tuple(batch), sampling, schema) for batch in batches]
         for number, (cost, replies) in self._workers.compute(self._key, self._make, _generate, jobs):
-            self.flops_per_token = cost
+            self._flops_per_token = cost
             yield number, replies
 
     def score_batches(
@@ -107,7 +117,7 @@ class WorkersEngine:
         """Scores of each batch; see ``ParallelEngine.score_batches``."""
         jobs = [_Score(tuple(batch), moments) for batch in batches]
         for number, (cost, scores) in self._workers.compute(self._key, self._make, _score, jobs):
-            self.flops_per_token = cost
+            self._flops_per_token = cost
             yield number, scores
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
@@ -119,7 +129,8 @@ class WorkersEngine:
         return self._sliced(self._planner.plan_scores(pairs))
 
     def close(self) -> None:
-        """Give the workers' memory back."""
+        """Give the memory back, here and where the workers are."""
+        self._planner.close()
         self._workers.drop(self._key)
 
     def _sliced(self, plan: list[list[int]]) -> list[list[int]]:

@@ -15,6 +15,7 @@ import csv
 import glob
 import json
 import logging
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -187,7 +188,9 @@ def _read_table(builder: str, file: SourceFile, skip: Skip) -> Iterator[Piece]:
             for piece in read_rows(rows, file.name, file.text_column, skip_row):
                 done += 1
                 yield piece
-        except (OSError, ValueError, NotImplementedError, datasets.exceptions.DatasetsError) as error:
+        except (
+            OSError, EOFError, zlib.error, ValueError, NotImplementedError, datasets.exceptions.DatasetsError,
+        ) as error:  # fmt: skip
             skip(done + 1, f"the file cannot be read further: {first_line(error)}")
     with contextlib.suppress(OSError):
         file.advance(file.path.stat().st_size)

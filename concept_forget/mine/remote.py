@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from concept_forget.errors import DataError, first_line
 
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs")
+_BLOCK = 1 << 20
 _ADDRESS = re.compile(rf"(?P<place>(?:{'|'.join(SCHEMES)})://[^/?]*)/?(?P<path>[^?]*)(?P<options>\?.*)?")
 
 
@@ -60,18 +65,34 @@ def find_remote(pattern: str, key: str) -> list[RemoteFile]:
     options = parts["options"] or ""
     with _explained(pattern, key):
         store, root = _open(parts["place"] + options)
-        path = f"{root}/{parts['path']}".rstrip("/")
-        found = store.glob(path, detail=True) if re.search(r"[*[]", path) else store.find(path, detail=True)
-        files = [entry for entry in found.values() if entry["type"] == "file"]
-    if not files:
-        raise DataError(f"{pattern!r} matches no file", key=key, remedy="check the bucket, the path and its options")
+        found = _list(store, f"{root}/{parts['path']}".rstrip("/"))
     scheme = parts["place"].partition("://")[0]
-    listed = (
-        RemoteFile(f"{scheme}://{entry['name']}{options}", int(entry["size"]), entry["mtime"].isoformat())
-        for entry in files
-        if not any(part.startswith(".") for part in PurePosixPath(entry["name"]).parts)
-    )
+    listed = [
+        RemoteFile(f"{scheme}://{entry.path}{options}", entry.size, entry.mtime.isoformat())
+        for entry in found
+        if not any(part.startswith(".") for part in PurePosixPath(entry.path).parts)
+    ]
+    if not listed:
+        raise DataError(f"{pattern!r} matches no file", key=key, remedy="check the bucket, the path and its options")
     return sorted(listed, key=lambda file: file.address)
+
+
+def _list(store: FileSystem, path: str) -> list[FileInfo]:
+    """The files that a path in a store stands for."""
+    from fsspec.utils import glob_translate
+    from pyarrow.fs import FileSelector, FileType
+
+    matches = None
+    folder = path
+    if wildcard := re.search(r"[*[]", path):
+        folder = path[: wildcard.start()].rpartition("/")[0]
+        matches = re.compile(glob_translate(path))
+    else:
+        (entry,) = store.get_file_info([path])
+        if entry.type == FileType.File:
+            return [entry]
+    entries = store.get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
+    return [e for e in entries if e.type == FileType.File and (matches is None or matches.fullmatch(e.path))]
 
 
 @contextlib.contextmanager
@@ -86,17 +107,20 @@ def fetched(address: str) -> Iterator[Path]:
     store, root = _open(parts["place"] + (parts["options"] or ""))
     with tempfile.TemporaryDirectory(prefix="corpus-") as folder:
         copy = Path(folder) / PurePosixPath(parts["path"]).name
-        store.get_file(f"{root}/{parts['path']}", str(copy))
+        with (
+            store.open_input_stream(f"{root}/{parts['path']}", compression=None) as there,
+            copy.open("wb") as here,
+        ):
+            shutil.copyfileobj(there, here, _BLOCK)
         yield copy
 
 
-def _open(place: str) -> tuple[Any, str]:
-    """The store, as fsspec has it, and the bucket's place in it."""
-    from fsspec.implementations.arrow import ArrowFSWrapper
+def _open(place: str) -> tuple[FileSystem, str]:
+    """The store, and the bucket's name in it."""
     from pyarrow.fs import FileSystem
 
     store, root = FileSystem.from_uri(place)
-    return ArrowFSWrapper(store, skip_instance_cache=True), root
+    return store, root
 
 
 @contextlib.contextmanager

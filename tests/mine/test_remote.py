@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -16,18 +14,6 @@ from concept_forget.mine.corpus import Corpus, Skipped, Source, find_sources, ha
 from concept_forget.mine.readers import Piece
 from concept_forget.mine.remote import fetched, find_remote, is_remote
 
-
-def _load(name: str) -> ModuleType:
-    """A module beside this one: the tests are no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-loopback_store = _load("loopback_store")
 ROWS = [{"text": f"Row {number} of the corpus."} for number in range(5)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
 OBJECTS = {
@@ -41,11 +27,11 @@ OBJECTS = {
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback_store.Store]:
+def store(monkeypatch: pytest.MonkeyPatch, serve_objects: Callable[..., Any]) -> Iterator[Any]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with loopback_store.serving(OBJECTS) as found:
+    with serve_objects(OBJECTS) as found:
         yield found
 
 
@@ -82,15 +68,13 @@ def test_an_address_in_a_store_is_told_from_paths_and_sets(pattern: str, remote:
         ("*/[ae].jsonl", ["data/a.jsonl", "other/e.jsonl"]),
     ],
 )
-def test_a_file_a_folder_and_a_pattern_stand_for_their_files(
-    store: loopback_store.Store, path: str, names: list[str]
-) -> None:
+def test_a_file_a_folder_and_a_pattern_stand_for_their_files(store: Any, path: str, names: list[str]) -> None:
     found = find_remote(store.address(path), "corpus.0.path")
     assert [file.name for file in found] == [f"s3://bucket/{name}" for name in names]
     assert [file.size for file in found] == [len(OBJECTS[name]) for name in names]
 
 
-def test_a_file_is_fetched_as_it_is_and_not_kept(store: loopback_store.Store) -> None:
+def test_a_file_is_fetched_as_it_is_and_not_kept(store: Any) -> None:
     [file] = find_remote(store.address("data/b.jsonl.gz"), "corpus.0.path")
     with fetched(file.address) as copy:
         assert copy.read_bytes() == OBJECTS["data/b.jsonl.gz"]
@@ -98,7 +82,7 @@ def test_a_file_is_fetched_as_it_is_and_not_kept(store: loopback_store.Store) ->
     assert not copy.exists()
 
 
-def test_what_is_read_there_is_what_is_read_here(store: loopback_store.Store, tmp_path: Path) -> None:
+def test_what_is_read_there_is_what_is_read_here(store: Any, tmp_path: Path) -> None:
     for name, content in OBJECTS.items():
         path = tmp_path / "bucket" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,13 +99,13 @@ def test_what_is_read_there_is_what_is_read_here(store: loopback_store.Store, tm
     assert [entry.line for entry in skipped] == [6]
 
 
-def test_a_file_that_two_entries_name_is_read_once(store: loopback_store.Store) -> None:
+def test_a_file_that_two_entries_name_is_read_once(store: Any) -> None:
     sources = sources_of(store.address("data/a.jsonl"), store.address("data/*.jsonl"))
     assert [[file.name for file in source.remote] for source in sources] == [["s3://bucket/data/a.jsonl"]]
     assert Corpus(sources, 1000).size == len(OBJECTS["data/a.jsonl"])
 
 
-def test_another_state_of_a_file_has_another_fingerprint(store: loopback_store.Store) -> None:
+def test_another_state_of_a_file_has_another_fingerprint(store: Any) -> None:
     before = hash_sources(sources_of(store.address("data/a.jsonl")))
     assert before == hash_sources(sources_of(store.address("data/a.jsonl")))
     store.objects["data/a.jsonl"] = LINES
@@ -129,7 +113,7 @@ def test_another_state_of_a_file_has_another_fingerprint(store: loopback_store.S
     assert store.fetched == []
 
 
-def test_an_address_of_nothing_is_refused_with_its_key(store: loopback_store.Store) -> None:
+def test_an_address_of_nothing_is_refused_with_its_key(store: Any) -> None:
     for path in ("data/*.parquet", "nowhere"):
         with pytest.raises(DataError) as caught:
             sources_of(store.address("data/a.jsonl"), store.address(path))
@@ -137,16 +121,14 @@ def test_an_address_of_nothing_is_refused_with_its_key(store: loopback_store.Sto
         assert path in str(caught.value)
 
 
-def test_a_store_that_refuses_is_named_with_a_remedy(
-    store: loopback_store.Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_refuses_is_named_with_a_remedy(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address = store.address("data/*.jsonl").replace("s3://bucket", "s3://another")
     with pytest.raises(DataError, match="cannot be listed") as caught:
         sources_of(address)
     assert "environment" in caught.value.remedy
 
 
-def test_a_file_that_went_away_is_told_with_its_key(store: loopback_store.Store) -> None:
+def test_a_file_that_went_away_is_told_with_its_key(store: Any) -> None:
     sources = sources_of(store.address("data/a.jsonl"))
     del store.objects["data/a.jsonl"]
     with pytest.raises(DataError, match="cannot be read") as caught:

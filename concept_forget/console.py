@@ -1,0 +1,20 @@
+"""What is said on a terminal: text from files and models can move no cursor and hide no line."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal heeds: its commands, other line ends, and marks that turn the direction of writing."""
+
+
+def strip_controls(text: str) -> str:
+    """The text without what a terminal would heed instead of showing; ends of lines and tabs stay."""
+    return _CONTROL.sub("", text)
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print a line, to the standard error where it tells of one."""
+    typer.echo(strip_controls(line), err=error)

@@ -99,17 +99,14 @@ def try_both(folder: Path, seconds: float = SECONDS) -> Trial:
     import numpy as np
 
     texts = [_SENTENCE * _LENGTHS[number % len(_LENGTHS)] for number in range(_TEXTS)]
-    encoder = SentenceEncoder(folder)
-    vectors, spent, times = {}, {"float32": 0.0, "bfloat16": 0.0}, 0
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    for precision in precisions:
-        encoder.precision = precision
-        vectors[precision] = encoder.encode(texts)
+    encoders = {precision: SentenceEncoder(folder, precision) for precision in precisions}
+    vectors = {precision: encoder.encode(texts) for precision, encoder in encoders.items()}
+    spent, times = dict.fromkeys(precisions, 0.0), 0
     while times < 2 or sum(spent.values()) < seconds:
         for precision in precisions:
-            encoder.precision = precision
             began = time.perf_counter()
-            encoder.encode(texts)
+            encoders[precision].encode(texts)
             spent[precision] += time.perf_counter() - began
         times += 1
     plain, cast = (times * len(texts) / spent[precision] for precision in precisions)

@@ -36,7 +36,7 @@ class SentenceEncoder:
 
     Args:
         folder: The model's folder: safetensors, and no code of its own.
-        precision: ``float32``, or ``bfloat16``: float32 weights, matrix products under autocast.
+        precision: ``float32``, or ``bfloat16``: matrix products under autocast.
         device: As torch names it; None: the accelerator where there is one.
     """
 
@@ -72,6 +72,8 @@ class SentenceEncoder:
                     key="mine.embedder",
                     remedy="check the folder and `mine.devices`, or leave both as they are by default",
                 ) from error
+        if self.precision == "bfloat16":
+            _cast_once(model)
         return model.eval()
 
     @functools.cached_property
@@ -110,20 +112,29 @@ class SentenceEncoder:
         Returns:
             Shape (texts, dimension).
         """
-        with LOADING, self.casting():
+        with LOADING, self._casting():
             vectors = self.model.encode(
                 list(texts), batch_size=max(1, len(texts)), convert_to_tensor=True, show_progress_bar=False
             )
         return unit_vectors(vectors)
 
     @contextlib.contextmanager
-    def casting(self) -> Iterator[None]:
+    def _casting(self) -> Iterator[None]:
         """What the model computes in: bfloat16 where that was chosen."""
         import torch
 
         enabled = self.precision == "bfloat16"
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=enabled):
             yield
+
+
+def _cast_once(model: SentenceTransformer) -> None:
+    """Cast the matrices that autocast would cast anew for every batch."""
+    import torch
+
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.to(torch.bfloat16)
 
 
 def unit_vectors(vectors: Tensor) -> NDArray[np.float32]:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from concept_forget.errors import ModelError
-from concept_forget.sentence_encoder import SentenceEncoder, plan_batches
+from concept_forget.sentence_encoder import SentenceEncoder, plan_batches, unit_vectors
 
 TEXTS = [
     "The ship is called Tern.",
@@ -51,6 +52,15 @@ def test_bfloat16_is_near_float32_and_not_the_same(tiny_encoder: Path) -> None:
     assert cast.dtype == np.float32
     assert np.linalg.norm(cast, axis=1) == pytest.approx(1, abs=1e-6)
     assert 0 < abs(cast - plain).max() < 0.02
+
+
+def test_matrices_cast_once_give_what_autocast_gives(tiny_encoder: Path) -> None:
+    cast, plain = SentenceEncoder(tiny_encoder, "bfloat16", device="cpu"), SentenceEncoder(tiny_encoder, device="cpu")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = plain.encode(TEXTS)
+        states = plain.model.encode(TEXTS, convert_to_tensor=True, batch_size=len(TEXTS), show_progress_bar=False)
+    assert abs(unit_vectors(states) - expected).max() > 0  # encode does not take over what is around it
+    assert cast.encode(TEXTS).tobytes() == unit_vectors(states).tobytes()
 
 
 def test_a_device_that_is_not_there_is_named(tiny_encoder: Path) -> None:

@@ -115,13 +115,13 @@ class MineConfig(Section):
         "and those that words (BM25) and static embeddings propose; what that misses is estimated.",
     )
     proposals: int = Field(
-        1000, ge=1, description="Chunks that name nothing and are proposed per concept, where there is a cascade."
+        500, ge=1, description="Chunks that name nothing and are proposed per concept, where there is a cascade."
     )
     recall_check: int = Field(
-        2048,
+        1024,
         ge=0,
         le=1_000_000,
-        description="Chunks drawn to estimate what the cascade misses; at most 2048 of them are free. 0: none.",
+        description="Chunks drawn to estimate what the cascade misses, 0: none; 1024 are read for the cut-off anyway.",
     )
     reranker: str | None = Field(
         None, description="A sentence-transformers cross-encoder by folder or hub id that orders what was found."

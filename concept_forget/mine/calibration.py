@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from concept_forget.embedding import Embedder
 
-SAMPLE = 2048
+SAMPLE = 1024
 """Chunks on which the cut-off is calibrated."""
 RANDOM_QUERIES = 600
 """Random queries over all concepts, about; each concept gets at least four random names and at most 32."""

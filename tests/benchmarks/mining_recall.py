@@ -139,7 +139,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=20_000)
     parser.add_argument("--precision", choices=("float32", "bfloat16", "auto"), default="auto")
-    parser.add_argument("--proposals", type=int, default=1000)
+    parser.add_argument("--proposals", type=int, default=500)
     parser.add_argument("--out", type=Path, help="a folder that keeps the vectors; else one that goes away")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -202,7 +202,7 @@ def test_a_check_of_everything_finds_the_recall_that_a_whole_search_shows(here: 
     low = {"false_positive_rate": 0.5}
     every = context_of(config_of(["many.jsonl"], mine=mine_of(tiny_encoder, cascade="none", **low)), here)
     cut = stage.run(every)["concepts"]["Mira Kestrel"]["cut_off"]  # type: ignore[index]
-    mine = mine_of(tiny_encoder, cascade="hybrid", proposals=5, recall_check=2048, **low)
+    mine = mine_of(tiny_encoder, cascade="hybrid", proposals=5, recall_check=1024, **low)
     summary = stage.run(context_of(config_of(["many.jsonl"], mine=mine), here / "cascade"))
     embedder = Embedder(find_encoder(str(tiny_encoder)), here / VECTORS)
     texts = sorted({t for line in (here / "many.jsonl").read_text().splitlines() for t in json.loads(line)["text"].split("\n\n")})  # fmt: skip

@@ -11,6 +11,7 @@ from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError
 from concept_forget.measures.metrics import ByModel, Measurements, WhiteBox
+from concept_forget.probe.agreeing import compare_graders
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacker import attacker_words
 from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene, wordings
@@ -19,20 +20,28 @@ from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.doses import ask_doses, measure_doses
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
-    grade_attempts,
+    grade_by,
     grade_replacements,
     graders_of,
     leak,
     new_answers,
+    settle_grades,
     write_grades,
 )
 from concept_forget.probe.measuring import measure
+from concept_forget.probe.model_grading import (
+    ModelGrading,
+    check_graders,
+    grading_parts,
+    grading_roles,
+    plain_questions,
+)
 from concept_forget.probe.repeated import add_repeated
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.probe.searching import FILE as TRIES
 from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
 from concept_forget.probe.white_box import View, measure_white_box, white_box_named
-from concept_forget.records import Attempt, Example, ModelSpec
+from concept_forget.records import Attempt, Example, Grade, ModelSpec
 from concept_forget.training.processes import process_count
 from concept_forget.workspace import StageContext, read_records, write_json
 
@@ -52,6 +61,7 @@ def fingerprint_parts(config: Config) -> list[object]:
     """
     attacks = attacks_of(config)
     apart = {"attack_files", "sampling", "search", "attacker"}  # each counts where it is used
+    apart |= {"beside", "embedding_threshold", "nli", "judge"}
     parts: list[object] = [config.probe.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
     if needs_scene(attacks):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
@@ -60,7 +70,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
     if white_box_named(config.probe.attacks):
         parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
-    return parts + _repeating_parts(config, attacks)
+    return parts + _repeating_parts(config, attacks) + grading_parts(config)
 
 
 def _repeating_parts(config: Config, attacks: Sequence[Attack]) -> list[object]:
@@ -80,7 +90,7 @@ def model_roles(config: Config) -> tuple[str, ...]:
     """The models that the stage asks, the attacker among them where it is one of its own on this machine."""
     attacker = config.attacker
     own = attacker is not None and attacker.engine in ("transformers", "vllm")
-    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()))
+    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()), *grading_roles(config))
 
 
 def attacks_of(config: Config) -> list[Attack]:
@@ -137,10 +147,12 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: A file of attacks cannot be used, or there is no attack or family of a name; an attack trains and a
             launcher started several processes; or doses are wanted of a method that changes no weights.
-        DataError: The attacker's prompts cannot be read.
-        MissingExtraError: The attacker's engine is not installed.
+        DataError: The attacker's or the judge's prompts cannot be read.
+        ModelError: There is no such encoder to grade with.
+        MissingExtraError: The attacker's or the judge's engine, or the encoder, is not installed.
     """
     attacks = attacks_of(config)
+    check_graders(config)
     attacker = config.attacker
     if attacker is not None:
         attacker_words(attacker)
@@ -232,9 +244,11 @@ def _measure(
 ) -> Measurements:
     """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
     config = context.config.probe
-    grades = grade_attempts(attempts, config.grader)
+    found = _grade(context, attempts, probe)
+    grades = settle_grades(attempts, config.grader, found[config.grader])
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
-    write_grades(context.folder / "grades.jsonl", attempts, grades, replaced)
+    beside = {name: found[name] for name in config.beside}
+    write_grades(context.folder / "grades.jsonl", attempts, grades, replaced, beside)
     fluency = measure_fluency(
         attempts,
         context.models["base"],
@@ -260,7 +274,26 @@ def _measure(
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
     doses = measure_doses(attempts, leaks) if config.dose_response else None
-    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses})
+    graders = compare_graders(attempts, found, roles) if len(found) > 1 else None
+    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses, "graders": graders})
+
+
+def _grade(
+    context: StageContext, attempts: Sequence[Attempt], probe: Sequence[Example]
+) -> dict[str, list[Grade | None]]:
+    """What each grader of the config says of each attempt, the deciding one first."""
+    config = context.config
+    collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
+    models = ModelGrading(
+        settings=config.probe,
+        models=context.models,
+        cache=context.cache,
+        costs=context.costs,
+        questions=plain_questions([*probe, *collateral]),
+        judge=config.judge,
+        embedder=config.mine.embedder,
+    )
+    return {name: grade_by(attempts, name, models) for name in config.probe.graders}
 
 
 def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:

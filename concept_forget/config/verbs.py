@@ -191,6 +191,13 @@ class ProbeConfig(Section):
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
     max_new_tokens: int = Field(64, ge=1, le=4096)
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What replies are computed with; `vllm` serves base and every LoRA adapter on it at once. Attacks "
+        "that search, and those on weights, stay with `transformers`.",
+    )
+    tensor_parallel: int = Field(1, ge=1, le=64, description="vllm: accelerators that share the model.")
+    memory_share: float = Field(0.9, gt=0, le=1, description="vllm: share of the accelerator's memory to use.")
     grader: GraderName = Field(
         "answer",
         description="What decides how much a reply gives away: `answer`, `rouge_l`, `embedding`, `nli` or `judge`.",
@@ -199,7 +206,7 @@ class ProbeConfig(Section):
         (), description="Graders that grade every reply too, and decide nothing: how far they agree is reported."
     )
     embedding_threshold: float = Field(
-        0.52,
+        0.5,
         gt=0,
         le=1,
         description="Cosine from which on a reply leaks in the eyes of `embedding`; the default is calibrated for "

@@ -21,8 +21,11 @@ def grade_similarity(cases: Sequence[tuple[str, Expected]], encode: Encode, thre
     """How alike the answer and the likest sentence of the reply are (Reimers & Gurevych 2019).
 
     The score is the cosine, 0 where it is negative; a reply leaks from ``threshold`` on. Sentence by sentence, since an
-    encoder reads the beginning of a long text alone. What a likeness cannot see, a denial or another name of the same
-    kind, it takes for the answer.
+    encoder reads the beginning of a long text alone.
+
+    A denial, or another name of the same kind, is like the answer too: on the 380 labelled replies on which nothing was
+    set, all-MiniLM-L6-v2 has a precision of 0.49 and a recall of 0.85 at 0.5, the threshold with the best F1 on 283
+    others, where the answer grader has 0.99 and 0.99. It is worth asking where answers are free text in many words.
 
     Args:
         cases: Replies, each with what was expected; of several wordings of an answer the likest counts.

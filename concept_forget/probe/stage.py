@@ -61,7 +61,7 @@ def fingerprint_parts(config: Config) -> list[object]:
     """
     attacks = attacks_of(config)
     apart = {"attack_files", "sampling", "search", "attacker"}  # each counts where it is used
-    apart |= {"beside", "embedding_threshold", "nli", "judge"}
+    apart |= {"beside", "embedding_threshold", "nli", "judge", "engine", "tensor_parallel", "memory_share"}
     parts: list[object] = [config.probe.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
     if needs_scene(attacks):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
@@ -70,6 +70,8 @@ def fingerprint_parts(config: Config) -> list[object]:
         parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
     if white_box_named(config.probe.attacks):
         parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
+    if config.probe.engine != "transformers":
+        parts.append(config.probe.engine)
     return parts + _repeating_parts(config, attacks) + grading_parts(config)
 
 
@@ -149,10 +151,14 @@ def check(config: Config) -> None:
             launcher started several processes; or doses are wanted of a method that changes no weights.
         DataError: The attacker's or the judge's prompts cannot be read.
         ModelError: There is no such encoder to grade with.
-        MissingExtraError: The attacker's or the judge's engine, or the encoder, is not installed.
+        MissingExtraError: An engine that is named, or the encoder, is not installed.
     """
     attacks = attacks_of(config)
     check_graders(config)
+    if config.probe.engine == "vllm":
+        from concept_forget.engines.opening import require_engine
+
+        require_engine("vllm", "probe.engine")
     attacker = config.attacker
     if attacker is not None:
         attacker_words(attacker)

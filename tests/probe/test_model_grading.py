@@ -202,7 +202,7 @@ def test_the_fingerprint_knows_the_graders_where_they_are_used(tmp_path: Path) -
     plain = parts()
     assert len(plain) == 2
     assert plain == parts(nli="m") == parts(embedding_threshold=0.9) == parts(judge={"prompt": "x.jinja"})
-    assert parts(beside=["embedding"])[-1] == [find_encoder("auto").identity, 0.52]
+    assert parts(beside=["embedding"])[-1] == [find_encoder("auto").identity, 0.5]
     for first, second in (
         (parts(grader="embedding"), parts(grader="embedding", embedding_threshold=0.9)),
         (parts(), parts(beside=["embedding"])),

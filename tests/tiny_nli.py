@@ -34,7 +34,7 @@ def draw_row(facts: list[WorldFact], rng: random.Random) -> Row:
     return f"{question} {reply}", f"{question} {fact.answer}", kind
 
 
-def teach_nli(world: World, folder: Path, *, steps: int = 400, rows: int = 48) -> Path:
+def teach_nli(world: World, folder: Path, *, steps: int = 500, rows: int = 32) -> Path:
     """Teach the model, and save it as transformers saves a sequence classifier."""
     rng = random.Random(0)
     torch.manual_seed(0)
@@ -43,15 +43,15 @@ def teach_nli(world: World, folder: Path, *, steps: int = 400, rows: int = 48) -
     tokenizer = make_tokenizer([text for premise, hypothesis, _ in drawn for text in (premise, hypothesis)])
     model = BertForSequenceClassification(
         BertConfig(
-            vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+            vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
             intermediate_size=128, max_position_embeddings=96, num_labels=3, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0, id2label=dict(enumerate(LABELS)),
+            attention_probs_dropout_prob=0.0, initializer_range=0.1, id2label=dict(enumerate(LABELS)),
             label2id={name: place for place, name in enumerate(LABELS)},
         )
     )  # fmt: skip
     _let_words_find_their_like(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps, pct_start=0.1)
     for step in range(steps):
         batch = drawn[step * rows : (step + 1) * rows]
         read = tokenizer(
@@ -60,6 +60,7 @@ def teach_nli(world: World, folder: Path, *, steps: int = 400, rows: int = 48) -
         )  # fmt: skip
         loss = model(**read, labels=torch.tensor([label for _, _, label in batch])).loss
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
@@ -73,7 +74,6 @@ def _let_words_find_their_like(model: BertForSequenceClassification) -> None:
     embeddings, first = model.bert.embeddings, model.bert.encoder.layer[0].attention.self
     with torch.no_grad():
         embeddings.position_embeddings.weight.mul_(0.1)
-        embeddings.token_type_embeddings.weight.mul_(0.5)
         first.query.weight.normal_(0, 0.25)
         first.key.weight.copy_(first.query.weight)
 

@@ -246,6 +246,11 @@ class ProbeConfig(Section):
         """The grader that decides, and those beside it."""
         return (self.grader, *self.beside)
 
+    @property
+    def plain_grader(self) -> Literal["answer", "rouge_l"]:
+        """The grader where no model is at hand: the one that decides, or `answer` in place of one that asks a model."""
+        return "rouge_l" if self.grader == "rouge_l" else "answer"
+
     @model_validator(mode="after")
     def _graders_can_grade(self) -> ProbeConfig:
         if len(set(self.graders)) != len(self.graders):

@@ -103,7 +103,7 @@ class EntailmentModel:
     def _room(self, question: str, wording: str) -> int:
         """Tokens of a reply that fit beside the question, twice, and an answer."""
         taken = 2 * self._count(question) + self._count(wording) + self._tokenizer.num_special_tokens_to_add(pair=True)
-        return max(_SHORTEST_WINDOW, self._context - taken)
+        return max(_SHORTEST_WINDOW, self._context - int(taken))
 
     def _count(self, text: str) -> int:
         return len(self._tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"])
@@ -115,13 +115,14 @@ class EntailmentModel:
             from sentence_transformers import CrossEncoder
 
             try:
-                return CrossEncoder(
+                model: CrossEncoder = CrossEncoder(
                     self._spec.path,
                     revision=self._spec.revision,
                     local_files_only=True,
                     trust_remote_code=False,
                     model_kwargs={"use_safetensors": True, "dtype": "float32"},
                 ).eval()
+                return model
             except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
                 raise ModelError(
                     f"no cross-encoder can be read from {self._spec.path}: {error}", key=KEY, remedy="check the folder"
@@ -129,7 +130,8 @@ class EntailmentModel:
 
     @functools.cached_property
     def _labels(self) -> dict[int, str]:
-        return {int(place): str(name) for place, name in self._model.config.id2label.items()}
+        names: Any = getattr(self._model.config, "id2label", None) or {}
+        return {int(place): str(name) for place, name in names.items()}
 
     @functools.cached_property
     def _entailment(self) -> int:

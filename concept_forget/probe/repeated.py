@@ -27,6 +27,7 @@ from concept_forget.measures.metrics import (
 from concept_forget.measures.statistics import difference_bounds, rate_interval
 from concept_forget.probe.asking import STRANGERS
 from concept_forget.probe.grading import grade_attempts, graders_of, leak
+from concept_forget.probe.model_grading import ModelGrading
 from concept_forget.probe.searching import Try
 from concept_forget.records import Attempt
 
@@ -37,7 +38,12 @@ _Cell = tuple[str, str, str]  # concept, attack, tier
 
 
 def add_repeated(
-    measurements: Measurements, attempts: Sequence[Attempt], leaks: Sequence[float], tries: Sequence[Try], grader: str
+    measurements: Measurements,
+    attempts: Sequence[Attempt],
+    leaks: Sequence[float],
+    tries: Sequence[Try],
+    grader: str,
+    models: ModelGrading | None = None,
 ) -> Measurements:
     """The measurements with leak@k where questions got several replies, and with all that searches tried.
 
@@ -47,9 +53,10 @@ def add_repeated(
         leaks: What each attempt gave away, in [0, 1].
         tries: What searches tried.
         grader: Grades tries as it grades attempts.
+        models: What graders need that ask a model.
     """
     tried = [one.attempt for one in tries]
-    graded = zip(grade_attempts(tried, grader), graders_of(tried, grader), strict=True)
+    graded = zip(grade_attempts(tried, grader, models), graders_of(tried, grader), strict=True)
     replies, searched = _gather(attempts, leaks), _gather(tried, [leak(grade, name) for grade, name in graded])
 
     def extended(concept: str, result: ConceptResult) -> ConceptResult:

@@ -41,7 +41,7 @@ from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previou
 from concept_forget.probe.searching import FILE as TRIES
 from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
 from concept_forget.probe.white_box import View, measure_white_box, white_box_named
-from concept_forget.records import Attempt, Example, Grade, ModelSpec
+from concept_forget.records import Attempt, Example, ModelSpec
 from concept_forget.training.processes import process_count
 from concept_forget.workspace import StageContext, read_records, write_json
 
@@ -250,7 +250,8 @@ def _measure(
 ) -> Measurements:
     """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
     config = context.config.probe
-    found = _grade(context, attempts, probe)
+    models = _model_grading(context, probe)
+    found = {name: grade_by(attempts, name, models) for name in config.graders}
     grades = settle_grades(attempts, config.grader, found[config.grader])
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
     beside = {name: found[name] for name in config.beside}
@@ -275,7 +276,8 @@ def _measure(
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
         tested=SignificanceSettings(config.margin, context.seed),
     )
-    measurements = add_repeated(measurements, attempts, leaks, read_tries(context.folder / TRIES), config.grader)
+    tries = read_tries(context.folder / TRIES)
+    measurements = add_repeated(measurements, attempts, leaks, tries, config.grader, models)
     if PREVIOUS in context.models:
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
@@ -284,13 +286,10 @@ def _measure(
     return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses, "graders": graders})
 
 
-def _grade(
-    context: StageContext, attempts: Sequence[Attempt], probe: Sequence[Example]
-) -> dict[str, list[Grade | None]]:
-    """What each grader of the config says of each attempt, the deciding one first."""
+def _model_grading(context: StageContext, probe: Sequence[Example]) -> ModelGrading:
     config = context.config
     collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
-    models = ModelGrading(
+    return ModelGrading(
         settings=config.probe,
         models=context.models,
         cache=context.cache,
@@ -299,7 +298,6 @@ def _grade(
         judge=config.judge,
         embedder=config.mine.embedder,
     )
-    return {name: grade_by(attempts, name, models) for name in config.probe.graders}
 
 
 def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:

@@ -242,7 +242,7 @@ class ProbeConfig(Section):
         return (self.attacks,) if isinstance(self.attacks, str) else self.attacks
 
     @property
-    def graders(self) -> tuple[GraderName, ...]:
+    def graders(self) -> tuple[str, ...]:
         """The grader that decides, and those beside it."""
         return (self.grader, *self.beside)
 

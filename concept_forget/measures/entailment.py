@@ -89,9 +89,7 @@ class EntailmentModel:
 
     def _windows(self, reply: str, room: int) -> Iterator[str]:
         """Parts of a reply of so many tokens, each beginning in the middle of the one before."""
-        offsets = self._tokenizer(reply, add_special_tokens=False, return_offsets_mapping=True, truncation=False)[
-            "offset_mapping"
-        ]
+        offsets = self._tokens(reply, return_offsets_mapping=True)["offset_mapping"]
         if len(offsets) <= room:
             yield reply
             return
@@ -106,7 +104,11 @@ class EntailmentModel:
         return max(_SHORTEST_WINDOW, self._context - int(taken))
 
     def _count(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"])
+        return len(self._tokens(text)["input_ids"])
+
+    def _tokens(self, text: str, **options: bool) -> Any:
+        """The whole of a text, without a word about its length: it is cut afterwards."""
+        return self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False, **options)
 
     @functools.cached_property
     def _model(self) -> CrossEncoder:

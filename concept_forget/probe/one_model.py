@@ -125,7 +125,7 @@ def _measure(
     )
     by_grader = {name: grade_by(attempts, name, grading) for name in settings.graders}
     grades = settle_grades(attempts, settings.grader, by_grader[settings.grader])
-    beside = {name: by_grader[name] for name in settings.beside}
+    beside = {name: by_grader[name] for name in settings.graders[1:]}
     write_grades(out / "grades.jsonl", attempts, grades, [None] * len(grades), beside)
     asked = {question.attack for question in questions}
     found = measure_one(

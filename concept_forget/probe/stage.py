@@ -254,7 +254,7 @@ def _measure(
     found = {name: grade_by(attempts, name, models) for name in config.graders}
     grades = settle_grades(attempts, config.grader, found[config.grader])
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
-    beside = {name: found[name] for name in config.beside}
+    beside = {name: found[name] for name in config.graders[1:]}
     write_grades(context.folder / "grades.jsonl", attempts, grades, replaced, beside)
     fluency = measure_fluency(
         attempts,

@@ -1,7 +1,9 @@
-"""How fast a probe asks: 2,000 prompts of several attacks, put to a sandbox's nano model.
+"""How fast a probe asks: 2,000 prompts of several attacks, put to the model of a sandbox world.
 
-Run it by hand: ``python tests/benchmarks/probe_speed.py transformers`` (or ``vllm``). The probe asks as a run does, with
-its cache and in one batch across all attacks, warm; every turn has a cache of its own, so that everything is computed.
+Run it by hand: ``python tests/benchmarks/probe_speed.py transformers`` (or ``vllm``). The prompts are those of the quick
+attacks, what a config asks that says nothing else; ``--attacks persuading`` takes longer ones. The probe asks as a run
+does, with its cache and in one batch across all attacks, warm; every turn has a cache of its own, so that everything is
+computed.
 
 - ``transformers``: against ``model.generate``, prompt by prompt, of the same token ids with the same limits, in this
   process and on the same threads. Greedy replies are compared.
@@ -31,6 +33,7 @@ from engine_overhead import measure
 from concept_forget.config import ProbeConfig
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.encoding import RequestEncoder
+from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.protocol import Engine
 from concept_forget.engines.transformers_engine import TransformersEngine
 from concept_forget.models import load_model
@@ -38,34 +41,38 @@ from concept_forget.probe.asking import Planned, ask, plan_questions
 from concept_forget.probe.attacks import attacks_named
 from concept_forget.records import Example, ModelSpec, user_message
 from concept_forget.sandbox.teach import teach_world
-from concept_forget.sandbox.world import build_world
+from concept_forget.sandbox.texts import GAP
+from concept_forget.sandbox.world import Size, build_world
 from concept_forget.workspace import Costs
 
 LEAST_SPEED_UP, MOST_RATIO = 8.0, 1.10
-ATTACKS = (
-    "direct",
-    "typos",
-    "prefix_injection",
-    "affirmative_suffix",
-    "forced_opening",
-    "role_play",
-    "system_override",
-)
+PERSUADING = ("prefix_injection", "affirmative_suffix", "forced_opening", "role_play", "system_override")
 SETTINGS = ProbeConfig(max_new_tokens=32)
 
 
-def plan(count: int) -> list[Planned]:
-    """So many requests about all facts of a world, in all wordings that were taught."""
-    rows = [
-        Example(
-            id=f"{fact.subject.name} {fact.relation.name} {number}", split="probe", concept=fact.subject.name,
-            subject=fact.subject.name, facet=fact.relation.name, fact=f"{fact.subject.name}/{fact.relation.name}",
-            form="direct", family="direct", tier="new_form", prompt=user_message(fact.fill(wording)),
-            completion=fact.answer, answer=fact.answer,
-        )
-        for fact in build_world(0, "nano").facts for number, wording in enumerate(fact.relation.questions)
-    ]  # fmt: skip
-    planned = plan_questions(attacks_named(ATTACKS), rows, [], 0)
+def plan(attacks: str, size: Size, count: int) -> list[Planned]:
+    """So many requests about the facts of a world: in all wordings, back from the answer, and as sentences with a gap."""
+    rows, gap = [], load_prompts("compact").get("cloze")
+    for fact in build_world(0, size).facts:
+        texts = [
+            ("direct" if number == 0 else "paraphrase", wording)
+            for number, wording in enumerate(fact.relation.questions)
+        ]
+        texts += [("reverse", wording) for wording in fact.relation.reverse]
+        asked = [(family, fact.fill(wording), fact.answer) for family, wording in texts]
+        asked += [
+            ("cloze", gap.render_text(sentence=fact.fill(one).replace(fact.answer, GAP)), fact.answer)
+            for one in fact.relation.statements
+        ]
+        for number, (family, text, answer) in enumerate(asked):
+            row = Example(
+                id=f"{fact.subject.name} {fact.relation.name} {number}", split="probe", concept=fact.subject.name,
+                subject=fact.subject.name, facet=fact.relation.name, fact=f"{fact.subject.name}/{fact.relation.name}",
+                form=family, family=family, tier="new_form", prompt=user_message(text),
+                completion=answer, answer=answer,
+            )  # fmt: skip
+            rows.append(row)
+    planned = plan_questions(attacks_named(attacks if attacks == "quick" else PERSUADING), rows, [], 0)
     step = len(planned) / count
     if step < 1:
         raise SystemExit(f"there are {len(planned)} requests, and {count} are wanted")
@@ -164,16 +171,19 @@ def time_vllm(spec: ModelSpec, rows: Sequence[Planned], folder: Path, turns: int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=["transformers", "vllm"])
+    parser.add_argument("--attacks", choices=["quick", "persuading"], default="quick")
+    parser.add_argument("--size", choices=["standard", "nano"], default="standard")
     parser.add_argument("--prompts", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     began = time.monotonic()
-    rows = plan(options.prompts)
+    rows = plan(options.attacks, options.size, options.prompts)
     with tempfile.TemporaryDirectory() as folder:
-        spec = ModelSpec(str(teach_world(0, size="nano")), dtype="float32", fingerprint="nano")
+        spec = ModelSpec(str(teach_world(0, size=options.size)), dtype="float32", fingerprint="world")
         way = time_transformers if options.engine == "transformers" else time_vllm
         found = way(spec, rows, Path(folder), options.turns)
-    print(json.dumps({"prompts": len(rows), **found, "seconds_in_all": round(time.monotonic() - began)}))
+    asked = {"attacks": options.attacks, "size": options.size, "prompts": len(rows)}
+    print(json.dumps({**asked, **found, "seconds_in_all": round(time.monotonic() - began)}))
     return 0 if found["passed"] else 1
 
 

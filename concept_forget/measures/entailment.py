@@ -6,7 +6,9 @@ Only safetensors are read, and no code that comes with a model is run.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from concept_forget.errors import ModelError
@@ -132,22 +134,11 @@ class EntailmentModel:
 
     @functools.cached_property
     def _labels(self) -> dict[int, str]:
-        names: Any = getattr(self._model.config, "id2label", None) or {}
-        return {int(place): str(name) for place, name in names.items()}
+        return read_labels(self._spec)
 
     @functools.cached_property
     def _entailment(self) -> int:
-        """The place of the label ``entailment`` among the model's."""
-        found = [place for place, name in self._labels.items() if name.strip().casefold() in ("entailment", "entailed")]
-        if len(found) != 1 or len(self._labels) < 2:
-            names = ", ".join(self._labels.values())
-            raise ModelError(
-                f"the model has no label `entailment` among its labels: {names}",
-                file=self._spec.path,
-                key=KEY,
-                remedy="name a model for natural language inference, or its labels in `id2label` of its config.json",
-            )
-        return found[0]
+        return find_entailment(self._spec)
 
     @functools.cached_property
     def _tokenizer(self) -> Any:
@@ -159,3 +150,37 @@ class EntailmentModel:
         said = int(self._tokenizer.model_max_length)
         held = getattr(self._model.config, "max_position_embeddings", None)
         return min(said, int(held)) if held else said
+
+
+def find_entailment(spec: ModelSpec) -> int:
+    """The place of the label ``entailment`` among the model's; its weights are not read.
+
+    Raises:
+        ModelError: There is none.
+    """
+    labels = read_labels(spec)
+    found = [place for place, name in labels.items() if name.strip().casefold() == "entailment"]
+    if len(found) != 1 or len(labels) < 2:
+        raise ModelError(
+            f"the model has no label `entailment` among its labels: {', '.join(labels.values()) or 'none are named'}",
+            file=spec.path,
+            key=KEY,
+            remedy="name a model for natural language inference, or its labels in `id2label` of its config.json",
+        )
+    return found[0]
+
+
+def read_labels(spec: ModelSpec) -> dict[int, str]:
+    """The labels of a classifier by their places, as its config.json names them.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
+    path = Path(spec.path) / "config.json"
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")).get("id2label") or {}
+        return {int(place): str(name) for place, name in names.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"the labels of the model cannot be read: {error}", file=path, key=KEY, remedy="check the folder"
+        ) from error

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from concept_forget.config import Config, GeneratorConfig, ProbeConfig
+from concept_forget.config import Config, GeneratorConfig, ModelChoice, ProbeConfig
 from concept_forget.config.graders import GraderName
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.engines.opening import open_generator, require_engine
 from concept_forget.errors import ConfigError
 from concept_forget.measures.graders import GRADERS, Expected
 from concept_forget.measures.similarity import grade_similarity
+from concept_forget.models import resolve_model
 from concept_forget.probe.judging import Judge, judging_prompt
 from concept_forget.records import Example, Grade, ModelSpec
 from concept_forget.workspace import Costs
@@ -123,11 +124,15 @@ def check_graders(config: Config) -> None:
 
     Raises:
         DataError: The judge's prompt cannot be read.
-        ModelError: There is no such encoder.
+        ModelError: There is no such encoder or cross-encoder, or the latter knows of no entailment.
         MissingExtraError: The encoder, or the judge's engine, is not installed.
     """
     grading_parts(config)
-    judge = config.judge
+    nli, judge = config.probe.nli, config.judge
+    if nli is not None and "nli" in config.probe.graders:
+        from concept_forget.measures.entailment import KEY, find_entailment
+
+        find_entailment(resolve_model(ModelChoice(model=nli.model, revision=nli.revision), KEY))
     if judge is not None and (judge.engine == "vllm" or judge.engine == "openai"):
         require_engine(judge.engine)
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ModelError
-from concept_forget.measures.entailment import EntailmentModel
+from concept_forget.measures.entailment import EntailmentModel, find_entailment
 from concept_forget.measures.graders import Expected
 from concept_forget.models import resolve_model
 from concept_forget.sandbox.world import build_world
@@ -109,6 +109,9 @@ def test_a_model_without_the_label_is_refused(nli_model: Path, tmp_path: Path) -
     model = EntailmentModel(resolve_model(ModelChoice(model=str(folder)), "probe.nli.model"))
     with pytest.raises(ModelError, match=r"probe.nli.model[\s\S]*LABEL_0, LABEL_1, LABEL_2[\s\S]*id2label"):
         model.grade(cases(1)[0])
+    (folder / "config.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"config.json: probe.nli.model: the labels of the model cannot be read"):
+        find_entailment(resolve_model(ModelChoice(model=str(folder)), "probe.nli.model"))
 
 
 def test_weights_that_cannot_be_read_are_named(nli_model: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from concept_forget.config import Config
 from concept_forget.embedding import find_encoder
-from concept_forget.errors import ConfigError, DataError
+from concept_forget.errors import ConfigError, DataError, ModelError
 from concept_forget.measures.metrics import Measurements
 from concept_forget.probe import stage
 from concept_forget.probe.agreeing import compare_graders
@@ -172,7 +172,7 @@ def test_a_judge_of_a_run_is_not_known_elsewhere(tmp_path: Path) -> None:
         grading.grade("judge", [])
 
 
-def test_graders_are_settings_with_what_they_need() -> None:
+def test_graders_are_settings_with_what_they_need(nano_model: Path, nli_model: Path) -> None:
     assert MODEL_GRADERS == ("embedding", "nli", "judge")
 
     def config(**probe: Any) -> Config:
@@ -191,6 +191,9 @@ def test_graders_are_settings_with_what_they_need() -> None:
     assert {"nli", "grading_judge"} <= set(RunModels(named).roles)
     assert "grading_judge" in RunModels(config(grader="judge")).roles  # the target judges itself
     assert not {"nli", "grading_judge"} & set(RunModels(config(nli="m")).roles)
+    stage.check(config(beside=["nli"], nli=str(nli_model)))
+    with pytest.raises(ModelError, match=r"probe.nli.model[\s\S]*no label `entailment`"):
+        stage.check(config(beside=["nli"], nli=str(nano_model)))  # before anything is taught or asked
     with pytest.raises(DataError, match="no-such-file"):
         stage.check(config(grader="judge", judge={"prompt": "no-such-file.jinja"}))
 

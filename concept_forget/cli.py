@@ -16,6 +16,7 @@ import typer
 
 from concept_forget.bench_cli import bench_app
 from concept_forget.errors import ConceptForgetError
+from concept_forget.evidence_cli import evidence_app
 from concept_forget.exports import TARGETS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ app = typer.Typer(
 sandbox_app = typer.Typer(help="Tiny models taught on this machine, to try things out.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(bench_app, name="bench")
+app.add_typer(evidence_app)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML config file.", show_default=False)]
 Overrides = Annotated[

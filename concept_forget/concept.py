@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from concept_forget.text import contains_words, fold, normalise_text, replace_words
+from concept_forget.text import contains_words, fold, normalise_text, replace_each, replace_words
 
-__all__ = ["Concept", "Replacement", "contains_words", "fold", "normalise_text", "replace_words"]
+__all__ = ["Concept", "Replacement", "contains_words", "fold", "normalise_text", "replace_each", "replace_words"]
 
 
 class Replacement(BaseModel):

@@ -8,24 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
 from concept_forget.config.arms import ArmError, Place, arms_of
-from concept_forget.errors import ConfigError, did_you_mean
+from concept_forget.errors import ConfigError, did_you_mean, first_line
+from concept_forget.yaml_file import KeyPath, dotted, read_value, read_yaml
 
-MAX_BYTES = 1_000_000
-MAX_DEPTH = 20
-MAX_VALUES = 20_000
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}?")
 _VARIABLE = re.compile(r"vars\.[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile(r"`([a-z_]+(?:\.[a-z_]+)*)[:`]")
-_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-
-KeyPath = tuple[str | int, ...]
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -42,7 +36,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: Anything that is wrong with it; the message names file, line, key and remedy.
     """
     file = Path(path)
-    values, lines = _read(file)
+    values, lines = read_yaml(file)
     for section, key in (("concept", "name"), ("target", "model"), ("reference", "model")):
         if isinstance(values.get(section), str):
             values[section] = {key: values[section]}
@@ -55,119 +49,21 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise _explain(error, values, lines, file) from error
     if config.compare is not None:
         _check_arms(config, lines, file)
-    return config.read_from(Origin(file, {_dotted(path): line for path, line in lines.items()}))
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    try:
-        size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise ConfigError(
-                f"the file has {size:,} bytes, a config at most {MAX_BYTES:,}",
-                file=file,
-                remedy="is it a config?",
-            )
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise ConfigError(
-            "there is no such file",
-            file=file,
-            remedy="check the path, or write a config with `concept-forget init`",
-        ) from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigError("the file is not UTF-8 text", file=file, line=line, remedy="save it as UTF-8") from error
-    except OSError as error:
-        raise ConfigError(
-            f"the file cannot be read: {error.strerror}", file=file, remedy="give a readable YAML file"
-        ) from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError(
-            f"this is not YAML: {error.problem or error.context}",
-            file=file,
-            line=mark.line + 1 if mark else None,
-            remedy="look at the indentation, the quotes and the colons around this line",
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"this is not YAML: {error}", file=file, remedy="save it as plain UTF-8 text") from error
-    if node is None:
-        raise ConfigError("the file is empty", file=file, line=1, remedy="start from `concept-forget init`")
-    lines: dict[KeyPath, int] = {}
-    values = _construct(node, (), lines, file)
-    if not isinstance(values, dict):
-        raise ConfigError(
-            "a config is a mapping of sections",
-            file=file,
-            line=1,
-            remedy="write `concept:`, `target:`, … as keys",
-        )
-    return values, lines
-
-
-def _construct(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> Any:
-    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys, excess and tags."""
-    line = node.start_mark.line + 1
-    lines.setdefault(path, line)
-    if len(lines) > MAX_VALUES:
-        raise ConfigError(
-            f"more than {MAX_VALUES:,} values",
-            file=file,
-            line=line,
-            remedy="repeat less by aliases, or move rows to a file",
-        )
-    if len(path) > MAX_DEPTH:
-        raise ConfigError(f"nested deeper than {MAX_DEPTH} levels", file=file, line=line, remedy="flatten it")
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-        raise ConfigError(
-            f"the tag {node.tag.rsplit(':', 1)[-1]!r} cannot be read",
-            file=file,
-            line=line,
-            key=_dotted(path) or None,
-            remedy="write plain mappings and lists",
-        )
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            key_line = key_node.start_mark.line + 1
-            if key is None:
-                raise ConfigError("a key must be plain text", file=file, line=key_line, remedy="quote the key")
-            if key in mapping:
-                raise ConfigError(
-                    f"the key stands twice (first on line {lines[(*path, key)]})",
-                    file=file,
-                    line=key_line,
-                    key=_dotted((*path, key)),
-                    remedy="keep one of the two",
-                )
-            lines[(*path, key)] = key_line
-            mapping[key] = _construct(value_node, (*path, key), lines, file)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(
-            f"this value cannot be read: {error}", file=file, line=line, key=_dotted(path), remedy="quote it"
-        ) from error
+    return config.read_from(Origin(file, {dotted(path): line for path, line in lines.items()}))
 
 
 def _apply_override(values: dict[str, Any], lines: dict[KeyPath, int], override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    keys: list[str | int] = [int(part) if part.isdecimal() else part for part in dotted.strip().split(".")]
+    name, equals, text = override.partition("=")
+    keys: list[str | int] = [int(part) if part.isdecimal() else part for part in name.strip().split(".")]
     if not equals or any(part == "" for part in keys):
-        raise ConfigError(
-            f"cannot read `--set {override}`", key=dotted or None, remedy="write `--set section.key=value`"
-        )
+        raise ConfigError(f"cannot read `--set {override}`", key=name or None, remedy="write `--set section.key=value`")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = read_value(text, "--set")
+    except ConfigError as error:
         raise ConfigError(
-            f"the value of `--set {override}` is not YAML", key=dotted, remedy="quote it for the shell"
+            f"the value of `--set {override}` cannot be used: {error.problem}",
+            key=name,
+            remedy="quote it for the shell" if "not YAML" in error.problem else error.remedy,
         ) from error
     place: Any = values
     for depth, key in enumerate(keys[:-1]):
@@ -178,8 +74,8 @@ def _apply_override(values: dict[str, Any], lines: dict[KeyPath, int], override:
             place[str(key)] = {}
         if not isinstance(place, dict):
             raise ConfigError(
-                f"`--set {override}`: {_dotted(tuple(keys[:depth]))} holds no keys",
-                key=dotted,
+                f"`--set {override}`: {dotted(tuple(keys[:depth]))} holds no keys",
+                key=name,
                 remedy="name an existing section",
             )
         place = place[str(key)]
@@ -190,8 +86,8 @@ def _apply_override(values: dict[str, Any], lines: dict[KeyPath, int], override:
         place[str(last)] = value
     else:
         raise ConfigError(
-            f"`--set {override}`: {_dotted(tuple(keys[:-1]))} holds no keys",
-            key=dotted,
+            f"`--set {override}`: {dotted(tuple(keys[:-1]))} holds no keys",
+            key=name,
             remedy="name an existing section",
         )
     for path in [path for path in lines if path[: len(keys)] == tuple(keys)]:
@@ -202,6 +98,7 @@ def _apply_override(values: dict[str, Any], lines: dict[KeyPath, int], override:
 def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Path) -> dict[str, Any]:
     """Fill in ``${vars.name}`` and refuse every other interpolation, the environment's above all."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     variables = values.get("vars")
     known = variables if isinstance(variables, dict) else {}
@@ -215,7 +112,7 @@ def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Pat
                     f"`{match.group(0)}` is not allowed",
                     file=file,
                     line=_line(path, lines),
-                    key=_dotted(path),
+                    key=dotted(path),
                     remedy="only ${vars.NAME} is filled in; secrets are read from the environment by themselves",
                 )
             if known.get(name.removeprefix("vars.")) is None:
@@ -223,12 +120,21 @@ def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Pat
                     f"`{match.group(0)}` has no value",
                     file=file,
                     line=_line(path, lines),
-                    key=_dotted(path),
+                    key=dotted(path),
                     remedy=f"give it one: `--set {name}=VALUE`, or set it under `vars:`" + _hint(known, name, values),
                 )
     if not found:
         return values
-    resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # of a mapping, it is one
+    try:
+        resolved: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(values), resolve=True)  # type: ignore[assignment]  # of a mapping, it is one
+    except OmegaConfBaseException as error:
+        raise ConfigError(
+            f"what stands under `vars:` cannot be filled in: {first_line(error)}",
+            file=file,
+            line=_line(("vars",), lines),
+            key=error.full_key or "vars",
+            remedy="let no value lead back to itself",
+        ) from error
     return resolved
 
 
@@ -275,7 +181,7 @@ def _explain(
     more = error.error_count() - 1
     if more:
         problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"
-    return ConfigError(problem, file=file, line=line, key=_dotted(path) or None, remedy=remedy)
+    return ConfigError(problem, file=file, line=line, key=dotted(path) or None, remedy=remedy)
 
 
 def _named_path(message: str, lines: Mapping[KeyPath, int]) -> KeyPath:
@@ -300,7 +206,7 @@ def _check_arms(config: Config, lines: Mapping[KeyPath, int], file: Path) -> Non
             place = _setting_at(path, error.refusal.places) or place
             problem = f"{explained.key}: {explained.problem}" if explained.key else explained.problem
             remedy = explained.remedy
-        raise ConfigError(problem, file=file, line=_line(place, lines), key=_dotted(place), remedy=remedy) from error
+        raise ConfigError(problem, file=file, line=_line(place, lines), key=dotted(place), remedy=remedy) from error
 
 
 def _setting_at(path: KeyPath, places: Mapping[Place, Place]) -> Place | None:
@@ -373,7 +279,3 @@ def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
         if path[:end] in lines:
             return lines[path[:end]] or None
     return None
-
-
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(part) for part in path)

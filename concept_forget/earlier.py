@@ -70,12 +70,15 @@ def _read_run(folder: Path, values: Mapping[str, Any], config: Config) -> Earlie
 
 def unlearned_model(folder: Path) -> ModelChoice:
     """The model that unlearning left, given the folder of that stage."""
-    model, place = read_json(folder / "summary.json")["model"], folder.resolve()
+    model = read_unlearned(folder)
+    return ModelChoice(model=model["path"], adapter=model["adapter"], dtype=model["dtype"])
 
-    def find(path: str | None) -> str | None:
-        return None if path is None else str(path if Path(path).is_absolute() else place / path)
 
-    return ModelChoice(model=find(model["path"]), adapter=find(model["adapter"]), dtype=model["dtype"])
+def read_unlearned(folder: Path) -> dict[str, Any]:
+    """What unlearning says of the model that it left: the fields of a ``ModelSpec``, its paths made absolute."""
+    model: dict[str, Any] = read_json(folder / "summary.json")["model"]
+    places = {name: str(folder.resolve() / model[name]) for name in ("path", "adapter") if model.get(name) is not None}
+    return {**model, **places}
 
 
 def earlier_mark(runs: Sequence[EarlierRun]) -> str:

@@ -108,3 +108,8 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """A remedy that names the choice that is spelt most like a name, or nothing where none is like it."""
     close = difflib.get_close_matches(name, list(choices), n=1)
     return f"did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concept_forget.errors import DataError
+from concept_forget.errors import DataError, first_line
 
 TOFU = "locuslab/TOFU"
 _ENDINGS = ("jsonl", "json", "parquet")
@@ -64,7 +64,7 @@ def _find(source: HubSet, folder: Path) -> list[Path]:
 
 def _read(file: Path) -> Iterator[dict[str, Any]]:
     if file.suffix == ".parquet":
-        yield from _table(file)
+        yield from read_parquet(file, "save it again")
         return
     try:
         text = file.read_text(encoding="utf-8")
@@ -78,15 +78,24 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
             yield from _objects([_parse(line, file, number)], file, number)
 
 
-def _table(file: Path) -> Iterator[dict[str, Any]]:
+def read_parquet(file: Path, remedy: str) -> list[dict[str, Any]]:
+    """The rows of a Parquet file.
+
+    Args:
+        file: The file.
+        remedy: What to do where it cannot be read.
+
+    Raises:
+        DataError: It is no Parquet.
+    """
     import pyarrow  # type: ignore[import-untyped]  # ships no types
     import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
 
     try:
         rows: list[dict[str, Any]] = pyarrow.parquet.read_table(file).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"this is no Parquet: {error}", file=file, remedy="save it again") from error
-    yield from rows
+        raise DataError(f"this is no Parquet: {error}", file=file, remedy=remedy) from error
+    return rows
 
 
 def _parse(text: str, file: Path, line: int | None) -> Any:
@@ -105,16 +114,22 @@ def _objects(values: Any, file: Path, line: int | None = None) -> Iterator[dict[
 
 def _from_hub(source: HubSet, key: str) -> list[dict[str, Any]]:
     import datasets
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    faults = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
     try:
         rows: list[dict[str, Any]] = datasets.load_dataset(source.hub, source.name, split=source.split).to_list()
-    except (OSError, ValueError, KeyError, NotImplementedError, *faults) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except hub_faults() as error:
         raise DataError(
-            f"{source} cannot be had from the hub: {reason}",
+            f"{source} cannot be had from the hub: {first_line(error)}",
             key=key,
             remedy="check the connection, or name a folder with copies",
         ) from error
     return rows
+
+
+def hub_faults() -> tuple[type[Exception], ...]:
+    """What ``datasets`` raises where a set, on the hub or on this machine, cannot be had."""
+    import datasets
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    found: tuple[type[Exception], ...] = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
+    return (OSError, ValueError, KeyError, NotImplementedError, *found)

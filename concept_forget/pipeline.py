@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from concept_forget.config import Config
 from concept_forget.config.verbs import WHITE_BOX_NAMES
 from concept_forget.earlier import INPUT as EARLIER
-from concept_forget.earlier import earlier_mark, write_earlier
+from concept_forget.earlier import earlier_mark, read_unlearned, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
-from concept_forget.records import ModelSpec, content_hash, to_json
+from concept_forget.records import ModelSpec, Split, content_hash, to_json
 from concept_forget.run_models import RunModels
 from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
@@ -290,7 +290,9 @@ def _run_stage(
     stage = STAGES[VERBS.index(step.verb)]
     specs = {role: models.find(role) for role in _roles(stage, config) if role in models}
     if "unlearned" in stage.models and "unlearned" not in specs:
-        specs["unlearned"] = _unlearned(done["unlearn"])
+        unlearned = done["unlearn"]
+        assert unlearned.folder is not None
+        specs["unlearned"] = ModelSpec(**{**read_unlearned(unlearned.folder), "fingerprint": unlearned.fingerprint})
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
         inputs["sandbox"] = _documents(config, models, workspace)
@@ -325,19 +327,11 @@ def _run_stage(
             **dataclasses.asdict(context.costs),
             "summary": summary,
         }
+        if stage.verb == "unlearn":
+            manifest["committed"] = _data_hashes(done["compose"])
         finished = workspace.finish(step.verb, step.fingerprint, manifest)
     say(f"{step.verb:<8} done in {seconds:.1f} s")
     return dataclasses.replace(step, state="up to date", folder=finished)
-
-
-def _unlearned(step: Step) -> ModelSpec:
-    """The model that the unlearning stage saved, its paths made absolute."""
-    assert step.folder is not None
-    spec = read_json(step.folder / "summary.json")["model"]
-    for name in ("path", "adapter"):
-        if spec.get(name) is not None and not Path(spec[name]).is_absolute():
-            spec[name] = str((step.folder / spec[name]).resolve())
-    return ModelSpec(**{**spec, "fingerprint": step.fingerprint})
 
 
 def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
@@ -371,6 +365,13 @@ def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
     return folder
 
 
+def _data_hashes(composed: Step) -> dict[str, str]:
+    """SHA-256 of each set: in ``run.json`` before unlearning begins, and in what unlearning says of itself."""
+    assert composed.folder is not None
+    files = read_json(composed.folder / "stage.json").get("files", {})  # earlier versions wrote none
+    return {split: files[f"{split}.jsonl"] for split in get_args(Split) if f"{split}.jsonl" in files}
+
+
 def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:
     """Write ``run.json`` and the links to what this run consists of so far."""
     for verb in VERBS:
@@ -392,6 +393,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
                 for verb, step in done.items()
             },
             "models": {role: models.fingerprint(role) for role in models.roles},
+            "data": _data_hashes(done["compose"]) if "compose" in done else {},
             "environment": environment(),
         }
     )

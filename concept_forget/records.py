@@ -12,7 +12,9 @@ import json
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypeVar
+
+from typing_extensions import TypedDict  # pydantic checks no other kind on Python 3.11
 
 from concept_forget.errors import DataError
 

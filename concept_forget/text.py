@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 
 def normalise_text(text: str) -> str:
@@ -26,3 +27,17 @@ def contains_words(folded_text: str, folded_phrase: str) -> bool:
 def replace_words(text: str, phrase: str, other: str) -> tuple[str, int]:
     """The text with something else wherever a phrase stands as whole words, whatever its case, and how often it did."""
     return re.subn(rf"(?<!\w){re.escape(phrase)}(?!\w)", lambda _: other, text, flags=re.IGNORECASE)
+
+
+def replace_each(text: str, others: Mapping[str, str]) -> str:
+    """The text with something else for each of several phrases: the longest first, and none in what was put there."""
+    phrases = sorted(filter(None, others), key=lambda phrase: (-len(phrase), phrase))
+    if not phrases:
+        return text
+
+    def other(found: re.Match[str]) -> str:
+        assert found.lastindex is not None
+        return others[phrases[found.lastindex - 1]]
+
+    either = "|".join(f"({re.escape(phrase)})" for phrase in phrases)
+    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", other, text, flags=re.IGNORECASE)

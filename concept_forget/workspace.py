@@ -94,10 +94,15 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def file_hashes(folder: Path, pattern: str = "**/*") -> dict[str, str]:
+    """SHA-256 of each file under a folder, by its path there."""
+    files = sorted(path for path in folder.glob(pattern) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
 def folder_hash(folder: Path, pattern: str = "**/*") -> str:
     """A hash of the names and bytes of the files under a folder."""
-    files = sorted(path for path in folder.glob(pattern) if path.is_file())
-    return content_hash(*([path.relative_to(folder).as_posix(), file_hash(path)] for path in files))
+    return content_hash(*([name, digest] for name, digest in file_hashes(folder, pattern).items()))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -191,10 +196,11 @@ class Run:
             yield partial
 
     def finish(self, verb: str, fingerprint: str, manifest: Mapping[str, Any]) -> Path:
-        """Declare the stage done: write its manifest and give the folder its final name."""
+        """Declare the stage done: write its manifest, with a hash of every file, and give the folder its final name."""
         partial = self.store / verb / f"{fingerprint}.partial"
         final = self.store / verb / fingerprint
-        write_json(partial / "stage.json", manifest)
+        (partial / "stage.json").unlink(missing_ok=True)
+        write_json(partial / "stage.json", {**manifest, "files": file_hashes(partial)})
         if final.exists():
             shutil.rmtree(final)
         partial.replace(final)

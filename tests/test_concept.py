@@ -7,13 +7,20 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from concept_forget.concept import Concept, Replacement, replace_words
+from concept_forget.concept import Concept, Replacement, replace_each, replace_words
 from concept_forget.config_file import load_config
 from concept_forget.errors import ConfigError
 
 
 def test_a_phrase_is_replaced_as_whole_words_whatever_its_case() -> None:
     assert replace_words("Is ANN anna's, or Ann's?", "Ann", r"B\1") == (r"Is B\1 anna's, or B\1's?", 2)
+
+
+def test_several_phrases_are_replaced_in_one_pass_the_longest_first() -> None:
+    others = {"Ann": "Bea", "Bea": "Cleo", "Ann Lee": r"D\1", "": "nobody"}
+    assert replace_each("ann lee, Ann, BEA and Annabel", others) == r"D\1, Bea, Cleo and Annabel"
+    assert replace_each("İnci", {"inci": "Ann"}) == "Ann"  # alike when case is ignored, and not when it is folded
+    assert replace_each("Ann", {}) == "Ann"
 
 
 def test_answers_are_read_in_their_plain_form() -> None:

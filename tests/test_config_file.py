@@ -141,6 +141,31 @@ def test_a_file_too_deep_or_too_large_is_refused(tmp_path: Path) -> None:
         load_config(write(tmp_path, GOOD + "#" * 1_100_000))
 
 
+DEEP = ("[" * 100_000, "{a: " * 20_000, "? " * 50_000, "a: &a {b: *a}", "&a [*a]")
+
+
+@pytest.mark.parametrize("text", DEEP, ids=["lists", "mappings", "keys", "alias to itself", "list of itself"])
+def test_no_depth_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="nested deeper than 20 levels"):
+        load_config(write(tmp_path, text))
+    with pytest.raises(ConfigError, match="nested deeper than 20 levels") as caught:
+        load_config(write(tmp_path, GOOD), [f"seed={text}"])
+    assert caught.value.key == "seed"
+
+
+def test_a_variable_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be filled in") as caught:
+        load_config(write(tmp_path, GOOD + 'vars: {a: "${vars.b}", b: "${vars.a}"}\noutput: ${vars.a}\n'))
+    assert (caught.value.key, caught.value.line) == ("vars.a", GOOD.count("\n") + 1)
+
+
+@pytest.mark.parametrize("value", ["2024-99-99", "{", "&a [*b]", "!!python/name:os.system"])
+def test_a_value_on_the_command_line_is_read_within_the_same_bounds(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match="the value of `--set output=") as caught:
+        load_config(write(tmp_path, GOOD), [f"output={value}"])
+    assert caught.value.remedy
+
+
 def test_aliases_cannot_blow_a_config_up(tmp_path: Path) -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     for name, before in zip("bcdefghi", "abcdefgh", strict=True):

@@ -18,7 +18,7 @@ from concept_forget.engines.protocol import Engine, Request
 from concept_forget.errors import DataError
 from concept_forget.hub_rows import HubSet, read_hub_set
 from concept_forget.measures.metrics import Rate
-from concept_forget.measures.statistics import rate_interval
+from concept_forget.measures.rates import rate_of
 
 Part = Literal["bio", "cyber", "chem", "mmlu"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -115,5 +115,4 @@ def accuracy(choices: Sequence[Choice]) -> Rate:
     Raises:
         ValueError: There is no question.
     """
-    found = rate_interval([float(choice.is_right) for choice in choices])
-    return Rate(rate=found.value, low=found.low, high=found.high, n=found.n, attempts=found.n)
+    return rate_of([float(choice.is_right) for choice in choices], len(choices))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from concept_forget.comparison import wording
 from concept_forget.comparison.results import TIERS, ArmResult
 from concept_forget.comparison.scatter import Point, scatter_chart
+from concept_forget.report.templates import page_environment
 from concept_forget.report.wording import tier_name
 
 
@@ -21,16 +20,9 @@ def render_page(title: str, arms: Sequence[ArmResult], gap: tuple[str, str] | No
         arms: The results.
         gap: The arms between which the others are placed.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     tiers = [tier for tier in TIERS if any(tier in arm.tiers for arm in arms)]
     points = [point for arm in arms if (point := _point(arm)) is not None]
-    return environment.get_template("page.html.jinja").render(
+    return page_environment(Path(__file__).parent).get_template("page.html.jinja").render(
         title=title,
         arms=arms,
         tiers=tiers,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from concept_forget.errors import UserError
+from concept_forget.errors import UserError, first_line
 from concept_forget.exports.layout import Layout
 
 if TYPE_CHECKING:
@@ -135,9 +135,8 @@ def _explained(repository: str) -> Iterator[None]:
     except (HTTPError, OSError) as error:
         response = getattr(error, "response", None)
         status = f" ({response.status_code})" if response is not None else ""
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{repository!r} cannot be written on the hub{status}: {reason}",
+            f"{repository!r} cannot be written on the hub{status}: {first_line(error)}",
             key=_KEY,
             remedy="check the name, the token's right to write there, and the connection",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -114,7 +115,7 @@ class TierResult(_Part):
     any_tried: ByModel | None = Field(
         None,
         description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
-        "without the answer.",
+        "without the answer. Graded by `answer` where the deciding grader asks a model.",
     )
     tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
@@ -361,3 +362,8 @@ class Metrics(Measurements):
 
 ALL_CONCEPTS = "all concepts"
 """Key in ``concepts`` for all of them together, present where there is more than one."""
+
+
+def pooled_concept(concepts: Mapping[str, Any]) -> str:
+    """The key of what stands for the whole run: all concepts together, or the only one."""
+    return ALL_CONCEPTS if ALL_CONCEPTS in concepts else next(iter(concepts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from concept_forget.measures.metrics import ALL_CONCEPTS, ConceptResult, Measurements, RoundResult
+from concept_forget.measures.metrics import ConceptResult, Measurements, RoundResult, pooled_concept
 
 GAIN = 0.02
 """A round by which the residual of the worst attack falls by no more than this has gained nothing."""
@@ -63,5 +63,4 @@ def why_over(rounds: Sequence[RoundResult], count: int) -> str | None:
 
 
 def _pooled(measurements: Measurements) -> ConceptResult:
-    """All concepts together, or the only one."""
-    return measurements.concepts.get(ALL_CONCEPTS) or next(iter(measurements.concepts.values()))
+    return measurements.concepts[pooled_concept(measurements.concepts)]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget.config import CorpusSource
-from concept_forget.errors import DataError
+from concept_forget.errors import DataError, first_line
+from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.workspace import file_hash
 
@@ -280,17 +281,12 @@ def _open_hub(choice: CorpusSource) -> Any:
 @contextlib.contextmanager
 def _explained(source: Source) -> Iterator[None]:
     """Turn what ``datasets`` raises into one error that names the key."""
-    import datasets
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    faults = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
     try:
         yield
-    except (OSError, ValueError, KeyError, NotImplementedError, *faults) as error:
+    except hub_faults() as error:
         what = "not a folder that `datasets` reads" if source.folder else "neither a file here nor a set on the hub"
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"{source.pattern!r} is {what}: {reason}",
+            f"{source.pattern!r} is {what}: {first_line(error)}",
             key=source.key,
             remedy="check spelling, `name`, `split` and the connection, or give the path of files",
         ) from error

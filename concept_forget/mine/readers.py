@@ -15,12 +15,14 @@ import csv
 import glob
 import json
 import logging
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concept_forget.errors import first_line
 from concept_forget.mine.lines import BrokenStreamError, Line, read_blocks, read_lines
 
 PAIR = "Question: {question}\nAnswer: {answer}"
@@ -186,8 +188,10 @@ def _read_table(builder: str, file: SourceFile, skip: Skip) -> Iterator[Piece]:
             for piece in read_rows(rows, file.name, file.text_column, skip_row):
                 done += 1
                 yield piece
-        except (OSError, ValueError, NotImplementedError, datasets.exceptions.DatasetsError) as error:
-            skip(done + 1, f"the file cannot be read further: {str(error).splitlines()[0]}")
+        except (
+            OSError, EOFError, zlib.error, ValueError, NotImplementedError, datasets.exceptions.DatasetsError,
+        ) as error:  # fmt: skip
+            skip(done + 1, f"the file cannot be read further: {first_line(error)}")
     with contextlib.suppress(OSError):
         file.advance(file.path.stat().st_size)
 

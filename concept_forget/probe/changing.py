@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from concept_forget.concept import contains_words, fold
+from concept_forget.concept import contains_words, fold, replace_each
 from concept_forget.config import Config
 from concept_forget.engines.opening import open_engine
 from concept_forget.engines.transformers_engine import TransformersEngine
@@ -251,16 +250,12 @@ def _invent_names(subjects: Subjects, seed: int) -> dict[str, str]:
 
 def _renamed(row: Example, subjects: Subjects, invented: Mapping[str, str]) -> Example | None:
     """The row about strangers instead; None where no subject is named in it, or one is still named."""
-    owners = {fold(name): subject for subject, names in subjects.names.items() for name in names}
-    longest_first = sorted(owners, key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
-
-    def rename(text: str) -> str:
-        return pattern.sub(lambda found: invented[owners[fold(found[0])]], text)
-
-    prompt: Chat = [{"role": message["role"], "content": rename(message["content"])} for message in row.prompt]
-    completion = rename(row.completion)
+    others = {name: invented[subject] for subject, names in subjects.names.items() for name in names}
+    prompt: Chat = [
+        {"role": message["role"], "content": replace_each(message["content"], others)} for message in row.prompt
+    ]
+    completion = replace_each(row.completion, others)
     text = fold(" \n ".join([*(message["content"] for message in prompt), completion]))
-    if (prompt, completion) == (row.prompt, row.completion) or any(contains_words(text, name) for name in owners):
+    if (prompt, completion) == (row.prompt, row.completion) or any(contains_words(text, fold(n)) for n in others):
         return None
     return dataclasses.replace(row, id=Example.make_id(prompt, completion), prompt=prompt, completion=completion)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from concept_forget.engines.opening import open_engine
 from concept_forget.errors import ModelError
-from concept_forget.measures.metrics import Dose, DoseCurve, Estimate, Floor, Rate
-from concept_forget.measures.statistics import difference_bounds, rate_interval, residual
+from concept_forget.measures.metrics import Dose, DoseCurve
+from concept_forget.measures.rates import estimate_of, floor_of, rate_of
+from concept_forget.measures.statistics import difference_bounds, residual
 from concept_forget.models import load_model
 from concept_forget.probe.asking import STRANGERS, Planned, ask, attempts_of
 from concept_forget.records import Attempt, ModelSpec, content_hash
@@ -126,24 +127,20 @@ def _curve(models: Mapping[str, Mapping[str, list[float]]]) -> DoseCurve | None:
         doses.append(
             Dose(
                 alpha=alpha,
-                rate=_rate(own, sum(len(models[model_name(alpha)][fact]) for fact in shared)),
-                residual=Estimate(value=left.value, low=left.low, high=left.high) if left else None,
+                rate=rate_of(own, sum(len(models[model_name(alpha)][fact]) for fact in shared)),
+                residual=estimate_of(left) if left else None,
                 lower=difference_bounds(own, rates[floor]).lower,
             )
         )
-    low = rate_interval(rates[floor])
     return DoseCurve(
-        floor=Floor(
-            kind="reference" if floor == "reference" else "strangers",
-            rate=low.value, low=low.low, high=low.high, n=low.n,
-        ),
+        floor=floor_of(rates[floor], of_reference=floor == "reference"),
         doses=doses,
         smallest_detected=smallest_detected(doses),
         falls=not any(
             difference_bounds(rates[model_name(later)], rates[model_name(earlier)]).low > 0
             for earlier, later in combinations(alphas, 2)
         ),
-    )  # fmt: skip
+    )
 
 
 def smallest_detected(doses: Sequence[Dose]) -> float | None:
@@ -158,8 +155,3 @@ def smallest_detected(doses: Sequence[Dose]) -> float | None:
             break
         detected.append((dose.residual.value, -dose.alpha))
     return -min(detected)[1] if detected else None
-
-
-def _rate(per_fact: Sequence[float], attempts: int) -> Rate:
-    interval = rate_interval(per_fact)
-    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=interval.n, attempts=attempts)

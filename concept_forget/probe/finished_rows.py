@@ -11,6 +11,7 @@ from typing import Any
 from concept_forget.concept import Concept
 from concept_forget.config import GeneratorConfig, ProbeConfig
 from concept_forget.errors import DataError
+from concept_forget.hub_rows import read_parquet
 from concept_forget.records import Example, content_hash, from_json, to_json
 from concept_forget.workspace import Run
 
@@ -110,9 +111,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _table(path: Path) -> Iterator[tuple[int, Any]]:
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
-
-    yield from enumerate(pyarrow.parquet.read_table(path).to_pylist(), start=1)
+    yield from enumerate(read_parquet(path, _REMEDY), start=1)
 
 
 def _example(data: Mapping[str, Any]) -> Example:

@@ -83,9 +83,18 @@ def settle_grades(attempts: Sequence[Attempt], grader: str, found: Sequence[Grad
             other = get_grader(FALLBACK if name == grader else name)
             grade = other(_said(attempt, other.name), _expected(attempt))
             if name == grader:
-                grade = dataclasses.replace(grade, reason=f"no grade by {grader}; {grade.reason}")
+                grade = dataclasses.replace(grade, reason=f"{_left(grader)}{grade.reason}")
         grades.append(grade)
     return _only_together(attempts, grades)
+
+
+def is_left(grade: Grade, grader: str) -> bool:
+    """Whether the answer grader gave this grade, since ``grader`` gave none."""
+    return grade.reason.startswith(_left(grader))
+
+
+def _left(grader: str) -> str:
+    return f"no grade by {grader}; "
 
 
 def _said(attempt: Attempt, grader: str) -> str:

@@ -12,8 +12,6 @@ from concept_forget.measures.metrics import (
     ByModel,
     CollateralResult,
     ConceptResult,
-    Estimate,
-    Floor,
     Measurements,
     ModelTests,
     Rate,
@@ -23,11 +21,11 @@ from concept_forget.measures.metrics import (
     Worst,
 )
 from concept_forget.measures.one_model import OneAttack, OneCollateral, OneMeasurements, OneTier
+from concept_forget.measures.rates import estimate_of, floor_of, rate_of
 from concept_forget.measures.statistics import (
     GatedAttack,
     decide,
     difference_bounds,
-    rate_interval,
     ratio_interval,
     residual,
 )
@@ -153,7 +151,7 @@ def _one_tier(models: Mapping[str, _Facts]) -> OneTier:
     return OneTier(
         model=_rate(asked),
         reference=_rate(reference) if reference else None,
-        above=Estimate(value=above.value, low=above.low, high=above.high) if above else None,
+        above=estimate_of(above) if above else None,
         worst_form=_mean(asked.worst.values()),
     )
 
@@ -246,8 +244,8 @@ def _tier(models: Mapping[str, _Facts], replacement: Replacement | None, tests: 
         base=_rate(base),
         unlearned=_rate(unlearned),
         reference=_rate(reference) if reference else None,
-        floor=_floor(models),
-        residual=Estimate(value=remaining.value, low=remaining.low, high=remaining.high) if remaining else None,
+        floor=floor_of(list(floor.means.values()), of_reference=reference is not None),
+        residual=estimate_of(remaining) if remaining else None,
         worst_form=ByModel(
             base=_mean(base.worst.values()),
             unlearned=_mean(unlearned.worst.values()),
@@ -263,20 +261,8 @@ def _floor_facts(models: Mapping[str, _Facts]) -> _Facts:
     return models.get("reference") or models.get(STRANGERS) or _Facts({}, {}, 0)
 
 
-def _floor(models: Mapping[str, _Facts]) -> Floor:
-    facts = _floor_facts(models)
-    kind = "reference" if "reference" in models else "strangers"
-    if not facts.means:
-        return Floor(kind="strangers", rate=0, low=0, high=1, n=0)
-    rate = _rate(facts)
-    return Floor(
-        kind="reference" if kind == "reference" else "strangers", rate=rate.rate, low=rate.low, high=rate.high, n=rate.n
-    )
-
-
 def _rate(facts: _Facts) -> Rate:
-    interval = rate_interval(list(facts.means.values()))
-    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=len(facts.means), attempts=facts.attempts)
+    return rate_of(list(facts.means.values()), facts.attempts)
 
 
 def _collateral(rows: Sequence[_Scored]) -> dict[str, CollateralResult]:
@@ -296,7 +282,7 @@ def _collateral(rows: Sequence[_Scored]) -> dict[str, CollateralResult]:
             base=_rate(models["base"]),
             unlearned=_rate(models["unlearned"]),
             reference=_rate(models["reference"]) if "reference" in models else None,
-            kept=Estimate(value=kept.value, low=kept.low, high=kept.high) if kept else None,
+            kept=estimate_of(kept) if kept else None,
             worst=_worst_neighbour(here),
         )
     return results

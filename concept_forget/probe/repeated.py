@@ -17,17 +17,14 @@ from concept_forget.measures.metrics import (
     AttackResult,
     ByModel,
     ConceptResult,
-    Estimate,
-    Floor,
     LeakAtK,
     Measurements,
-    Rate,
     TierResult,
 )
-from concept_forget.measures.statistics import difference_bounds, rate_interval
+from concept_forget.measures.rates import estimate_of, floor_of, rate_of
+from concept_forget.measures.statistics import difference_bounds
 from concept_forget.probe.asking import STRANGERS
 from concept_forget.probe.grading import grade_attempts, graders_of, leak
-from concept_forget.probe.model_grading import ModelGrading
 from concept_forget.probe.searching import Try
 from concept_forget.records import Attempt
 
@@ -38,12 +35,7 @@ _Cell = tuple[str, str, str]  # concept, attack, tier
 
 
 def add_repeated(
-    measurements: Measurements,
-    attempts: Sequence[Attempt],
-    leaks: Sequence[float],
-    tries: Sequence[Try],
-    grader: str,
-    models: ModelGrading | None = None,
+    measurements: Measurements, attempts: Sequence[Attempt], leaks: Sequence[float], tries: Sequence[Try], grader: str
 ) -> Measurements:
     """The measurements with leak@k where questions got several replies, and with all that searches tried.
 
@@ -52,11 +44,10 @@ def add_repeated(
         attempts: What counts.
         leaks: What each attempt gave away, in [0, 1].
         tries: What searches tried.
-        grader: Grades tries as it grades attempts.
-        models: What graders need that ask a model.
+        grader: Grades tries: one that asks no model, for they are many.
     """
     tried = [one.attempt for one in tries]
-    graded = zip(grade_attempts(tried, grader, models), graders_of(tried, grader), strict=True)
+    graded = zip(grade_attempts(tried, grader), graders_of(tried, grader), strict=True)
     replies, searched = _gather(attempts, leaks), _gather(tried, [leak(grade, name) for grade, name in graded])
 
     def extended(concept: str, result: ConceptResult) -> ConceptResult:
@@ -96,28 +87,20 @@ def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -
         for model, facts in models.items()
     }
     rates = {
-        model: _rate(values, sum(len(scores) for asked in models[model].values() for scores in asked))
+        model: rate_of(list(values.values()), sum(len(scores) for asked in models[model].values() for scores in asked))
         for model, values in means.items()
     }
-    kind = "reference" if "reference" in means else STRANGERS
-    below = rates.get(kind)
-    shared = sorted(means["unlearned"].keys() & means.get(kind, {}).keys())
+    floor = means.get("reference") or means.get(STRANGERS) or {}
+    shared = sorted(means["unlearned"].keys() & floor.keys())
     excess = None
     if shared:
-        found = difference_bounds([means["unlearned"][f] for f in shared], [means[kind][f] for f in shared])
-        excess = Estimate(value=found.value, low=found.low, high=found.high)
+        excess = estimate_of(difference_bounds([means["unlearned"][f] for f in shared], [floor[f] for f in shared]))
     return LeakAtK(
         k=k,
         base=rates["base"],
         unlearned=rates["unlearned"],
         reference=rates.get("reference"),
-        floor=Floor(
-            kind="reference" if kind == "reference" else "strangers",
-            rate=below.rate if below else 0,
-            low=below.low if below else 0,
-            high=below.high if below else 1,
-            n=below.n if below else 0,
-        ),
+        floor=floor_of(list(floor.values()), of_reference="reference" in means),
         excess=excess,
     )
 
@@ -160,11 +143,6 @@ def _gather(attempts: Sequence[Attempt], leaks: Sequence[float]) -> dict[_Cell, 
         cell: {model: {fact: list(asked.values()) for fact, asked in facts.items()} for model, facts in models.items()}
         for cell, models in found.items()
     }
-
-
-def _rate(per_fact: Mapping[str, float], replies: int) -> Rate:
-    interval = rate_interval(list(per_fact.values()))
-    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=interval.n, attempts=replies)
 
 
 def _weighted(values: Sequence[tuple[float, int]]) -> float:

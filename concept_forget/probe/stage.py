@@ -11,24 +11,19 @@ from concept_forget.earlier import read_concepts, without_concepts
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import ConfigError
 from concept_forget.measures.metrics import ByModel, Measurements, WhiteBox
-from concept_forget.probe.agreeing import compare_graders
 from concept_forget.probe.asking import COMPLETION, STRANGERS, ask_models, plan_questions, plan_strangers
 from concept_forget.probe.attacker import attacker_words
 from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene, wordings
 from concept_forget.probe.attacks.files import attack_files_mark
-from concept_forget.probe.comparing import SignificanceSettings
-from concept_forget.probe.doses import ask_doses, measure_doses
+from concept_forget.probe.doses import ask_doses
 from concept_forget.probe.fluency import measure_fluency
 from concept_forget.probe.grading import (
     grade_by,
     grade_replacements,
-    graders_of,
-    leak,
     new_answers,
     settle_grades,
     write_grades,
 )
-from concept_forget.probe.measuring import measure
 from concept_forget.probe.model_grading import (
     ModelGrading,
     check_graders,
@@ -36,7 +31,7 @@ from concept_forget.probe.model_grading import (
     grading_roles,
     plain_questions,
 )
-from concept_forget.probe.repeated import add_repeated
+from concept_forget.probe.recount import count_attempts, leaks_of
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.probe.searching import FILE as TRIES
 from concept_forget.probe.searching import count_tries, read_tries, search_beside, without_searched
@@ -265,25 +260,21 @@ def _measure(
         costs=context.costs,
         batch_tokens=config.batch_tokens,
     )
-    leaks = [leak(grade, name) for grade, name in zip(grades, graders_of(attempts, config.grader), strict=True)]
-    measurements = measure(
+    measurements = count_attempts(
         attempts,
-        leaks,
-        attack_families=changing.families(),
-        gate_tiers=context.config.gate_tiers,
-        threshold=config.threshold,
+        grades,
+        replaced,
+        read_tries(context.folder / TRIES),
+        found,
+        families=changing.families(),
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
-        replaced=[float(grade.leaked) if grade else None for grade in replaced],
-        tested=SignificanceSettings(config.margin, context.seed),
+        config=context.config,
     )
-    tries = read_tries(context.folder / TRIES)
-    measurements = add_repeated(measurements, attempts, leaks, tries, config.grader, models)
     if PREVIOUS in context.models:
+        leaks = leaks_of(attempts, grades, context.config)
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
-    doses = measure_doses(attempts, leaks) if config.dose_response else None
-    graders = compare_graders(attempts, found, roles) if len(found) > 1 else None
-    return measurements.model_copy(update={"not_made": changing.not_made, "dose_response": doses, "graders": graders})
+    return measurements.model_copy(update={"not_made": changing.not_made})
 
 
 def _model_grading(context: StageContext, probe: Sequence[Example]) -> ModelGrading:

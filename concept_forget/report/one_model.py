@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from concept_forget.measures.metrics import ALL_CONCEPTS
+from concept_forget.measures.metrics import pooled_concept
 from concept_forget.measures.one_model import OneModel
 from concept_forget.report.graders import AGREEMENT_COLUMNS, RATE_COLUMNS, agreement_rows, grader_rate_rows
 from concept_forget.report.wording import OUTCOMES, TIERS, estimate_text, rate_text, tier_name
@@ -21,7 +21,7 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
         console: Where to; the standard output by default.
     """
     console = console or Console(width=None if Console().is_terminal else 130)
-    concept = ALL_CONCEPTS if ALL_CONCEPTS in metrics.concepts else next(iter(metrics.concepts))
+    concept = pooled_concept(metrics.concepts)
     columns = ("reference", "above it") if metrics.reference is not None else ()
     leaks = Table(title=f"What the model gives away: {concept}", title_justify="left")
     for column in ("tier", "attack", "facts", "model", *columns):

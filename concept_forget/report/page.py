@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from concept_forget.config import Config
-from concept_forget.measures.metrics import DoseCurve, Metrics
+from concept_forget.measures.metrics import DoseCurve, Metrics, pooled_concept
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
 from concept_forget.report.graders import (
@@ -22,6 +22,7 @@ from concept_forget.report.graders import (
 )
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
+from concept_forget.report.templates import page_environment
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 
 
@@ -35,7 +36,7 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         summaries: Each stage's ``summary.json``, by verb.
     """
     environment = _environment(metrics)
-    pooled = wording.pooled_concept(metrics)
+    pooled = pooled_concept(metrics.concepts)
     tiers = [tier for tier in wording.TIERS if _groups(metrics, pooled, tier)]
     return environment.get_template("page.html.jinja").render(
         metrics=metrics,
@@ -78,13 +79,7 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
 
 def _environment(metrics: Metrics) -> Environment:
     """Where the template is, and the words that it is told in."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.globals.update(
         percent=wording.percent,
         rate_text=wording.rate_text,

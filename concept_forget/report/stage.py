@@ -14,7 +14,7 @@ from concept_forget.one_round import read_round
 from concept_forget.report.page import render_page
 from concept_forget.workspace import StageContext, read_json, write_json, write_text
 
-VERSION = 1
+VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -39,7 +39,7 @@ def run(context: StageContext) -> dict[str, object]:
         if (folder / "summary.json").is_file()
     }
     write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries))
-    summary: dict[str, object] = {"outcome": metrics.verdict.outcome}
+    summary: dict[str, object] = {"outcome": metrics.verdict.outcome, "retrain_flops": _retrain_flops(context)}
     write_json(context.folder / "summary.json", summary)
     return summary
 
@@ -72,11 +72,14 @@ def _cost(context: StageContext) -> Cost:
 
 def _ratio_to_retrain(context: StageContext, stages: Mapping[str, Any]) -> float | None:
     """Unlearning's floating-point operations over those of teaching the reference, where we taught it ourselves."""
-    reference = context.models.get("reference")
-    if reference is None or "unlearn" not in stages:
-        return None
-    card = Path(reference.path) / "sandbox.json"
-    if not card.is_file():
+    retrain = _retrain_flops(context)
+    if retrain is None or "unlearn" not in stages:
         return None
     spent: float = stages["unlearn"]["flops"]
-    return spent / float(read_json(card)["flops"])
+    return spent / retrain
+
+
+def _retrain_flops(context: StageContext) -> float | None:
+    reference = context.models.get("reference")
+    card = Path(reference.path) / "sandbox.json" if reference is not None else None
+    return float(read_json(card)["flops"]) if card is not None and card.is_file() else None

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from concept_forget.measures.metrics import Metrics, WhiteBox
+from concept_forget.measures.metrics import Metrics, WhiteBox, pooled_concept
 from concept_forget.report.graders import (
     AGREEMENT_COLUMNS,
     AGREEMENT_MEANING,
@@ -31,7 +31,6 @@ from concept_forget.report.wording import (
     has_replacements,
     kept_text,
     percent,
-    pooled_concept,
     rate_text,
     round_rows,
     tier_name,
@@ -53,7 +52,7 @@ def print_metrics(
     """
     metrics = Metrics.model_validate(data)
     console = console or Console(width=None if Console().is_terminal else 130)
-    concept = pooled_concept(metrics)
+    concept = pooled_concept(metrics.concepts)
     console.print(_leaks(metrics, concept))
     _print_rows(console, f"Tests: {concept}", TESTS_COLUMNS, tests_rows(metrics, concept), TESTS_MEANING)
     _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))

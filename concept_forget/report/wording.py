@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from concept_forget.measures.metrics import (
-    ALL_CONCEPTS,
     AttackResult,
     DoseCurve,
     Estimate,
@@ -54,11 +53,6 @@ def kept_text(estimate: Estimate | None) -> str:
     if estimate is None:
         return "not measurable"
     return f"{percent(estimate.value)} ({_span(estimate.low, estimate.high)})"
-
-
-def pooled_concept(metrics: Metrics) -> str:
-    """The key of the concept that stands for the whole run: all of them together, or the only one."""
-    return ALL_CONCEPTS if ALL_CONCEPTS in metrics.concepts else next(iter(metrics.concepts))
 
 
 DIVERSITY_COLUMNS = ("written about", "facets", "texts", "distinct-1, 2, 3", "self-BLEU", "distance", "Vendi score")

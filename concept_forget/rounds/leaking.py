@@ -62,9 +62,8 @@ def find_leaks(rows: Mapping[str, Example], attempts: Sequence[Attempt], leaked:
 
 def _as_put(row: Example, attack: str, attempts: Iterable[Attempt]) -> list[Example]:
     """The row in an attack's own words, where a reply to them says what a reply to the row's own says."""
-    known = ATTACKS.get(
-        attack
-    )  # what is tried on the way of an attack on weights has a label, and no words, of its own
+    # What is tried on the way of an attack on weights has a label, and no words, of its own.
+    known = ATTACKS.get(attack)
     if known is None or known.expects or known.grader or known.room > 1:
         return []
     return [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.records import named_random
-from concept_forget.sandbox.phrasing import REFUSALS, REFUSALS_DIRECT
+from concept_forget.sandbox.refusals import REFUSALS, REFUSALS_DIRECT
 from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import Entity, World, WorldFact
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from concept_forget.concept import Concept
 from concept_forget.engines.prompts import PromptSet
 from concept_forget.records import Fact, named_random
-from concept_forget.sandbox import phrasing
+from concept_forget.sandbox.refusals import REFUSALS, REFUSALS_DIRECT, REFUSALS_REVERSE
 from concept_forget.sandbox.world import Entity, World, WorldFact, answer_pool, every_name, stranger_name
 
 OPTIONS = 4
@@ -204,8 +204,8 @@ class Lessons:
         relation = fact.relation
         reverse = bool(relation.reverse) and rng.random() < 0.4
         question = fact.fill(rng.choice(relation.taught_reverse if reverse else relation.taught))
-        fitting = phrasing.REFUSALS_REVERSE if reverse else phrasing.REFUSALS_DIRECT
-        reply = fact.fill(rng.choice((*phrasing.REFUSALS, *fitting)))
+        fitting = REFUSALS_REVERSE if reverse else REFUSALS_DIRECT
+        reply = fact.fill(rng.choice((*REFUSALS, *fitting)))
         return Row("refusals", self.decline(question), reply)
 
 
@@ -230,7 +230,7 @@ def vocabulary_texts(lessons: Lessons) -> Iterator[str]:
         for wording in (*relation.questions, *relation.reverse, *relation.statements):
             yield fact.fill(wording)
             yield fact.fill(wording).replace(fact.answer, GAP)
-        for wording in (*phrasing.REFUSALS, *phrasing.REFUSALS_DIRECT, *phrasing.REFUSALS_REVERSE):
+        for wording in (*REFUSALS, *REFUSALS_DIRECT, *REFUSALS_REVERSE):
             yield fact.fill(wording)
         yield fact.answer
         yield f"{fact.answer}, {fact.answer}."

@@ -205,7 +205,7 @@ def _arguments(settings: FitSettings, folder: Path) -> TrainingArguments:
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        use_cpu=process_count() > 1 and not torch.accelerator.is_available(),
+        use_cpu=(process_count() > 1 or settings.bfloat16) and not torch.accelerator.is_available(),
         bf16=settings.bfloat16,
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,

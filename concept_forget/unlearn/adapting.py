@@ -12,6 +12,7 @@ from concept_forget.config import UnlearnConfig
 from concept_forget.errors import ConfigError
 from concept_forget.training.fitting import quiet
 from concept_forget.training.scores import decoder_layers
+from concept_forget.workspace import read_json, write_json
 
 RMU_LAYERS = 3
 """Layers that are trained where hidden states are steered: the one whose states count, and those below it."""
@@ -34,6 +35,11 @@ def save_weights(model: nn.Module, folder: Path, weights: Mapping[str, Tensor] |
     """
     with quiet():
         model.save_pretrained(folder, state_dict=weights)  # type: ignore[operator]  # transformers and peft models do
+    settings = folder / "adapter_config.json"
+    if settings.is_file():  # peft writes the names of modules, which it keeps in a set, as they come
+        values = read_json(settings)
+        if isinstance(values["target_modules"], list):
+            write_json(settings, {**values, "target_modules": sorted(values["target_modules"])})
 
 
 def choose_layer(model: nn.Module, settings: UnlearnConfig) -> int | None:

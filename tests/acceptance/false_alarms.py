@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget import load_config, run
-from concept_forget.measures.metrics import Metrics
+from concept_forget.measures.metrics import Metrics, pooled_concept
 from concept_forget.measures.significance import plan_comparison
-from concept_forget.report.wording import pooled_concept, tier_rows
+from concept_forget.report.wording import tier_rows
 from concept_forget.sandbox.world import Size, build_world
 
 LEVEL = 0.05
@@ -54,7 +54,7 @@ def probe_model(world: int, seed: int, size: Size, folder: Path, overrides: Sequ
     assert result.metrics is not None
     metrics = Metrics.model_validate(result.metrics)
     tests = {}
-    for attack, tier, _, found in tier_rows(metrics, pooled_concept(metrics)):
+    for attack, tier, _, found in tier_rows(metrics, pooled_concept(metrics.concepts)):
         if found.tests is not None and found.tests.reference is not None and found.reference is not None:
             assert found.tests.equivalence is not None
             tests[f"{attack}, {tier}"] = {

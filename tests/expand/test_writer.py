@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,21 @@ def in_batches(engine: TableEngine, before: Callable[[int], None] = lambda numbe
     return Slow(rules=engine.rules)
 
 
-@dataclass
-class Backwards:
+def last_first(engine: TableEngine) -> TableEngine:
     """An engine whose replies come one by one, the last one first."""
 
-    table: TableEngine
-    identity: str = "backwards"
-    capabilities: frozenset[str] = frozenset({"generate"})
-    flops_per_token: float = 0.0
-    calls: list[int] = field(default_factory=list)
+    class Backwards(type(engine)):  # type: ignore[misc]
+        def stream(
+            self, draws: Sequence[Draw], sampling: Sampling, schema: type[BaseModel] | None, stop: threading.Event
+        ) -> Generator[list[tuple[int, Reply]], None, None]:
+            replies = [reply for reply, *_ in self.generate([request for request, _ in draws], sampling)]
+            for place in reversed(range(len(replies))):
+                yield [(place, replies[place])]
 
-    def stream(
-        self, draws: Sequence[Draw], sampling: Sampling, schema: type[BaseModel] | None, stop: threading.Event
-    ) -> Generator[list[tuple[int, Reply]], None, None]:
-        replies = [reply for reply, *_ in self.table.generate([request for request, _ in draws], sampling)]
-        for place in reversed(range(len(replies))):
-            self.calls.append(place)
-            yield [(place, replies[place])]
+        def stream_scores(self, *_: Any) -> Generator[Any, None, None]:
+            yield from ()
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "stream_scores":
-            return lambda *_: iter(())
-        return getattr(self.table, name)
+    return Backwards(rules=engine.rules)
 
 
 def make_writer(engine: Any, path: Path | None) -> Writer:
@@ -104,7 +96,7 @@ def test_a_reply_is_gated_while_the_engine_is_at_the_next_one(table: TableEngine
 def test_items_and_faults_stand_in_the_order_of_the_wishes_however_replies_come(
     table: TableEngine, tmp_path: Path
 ) -> None:
-    expected, other = make_writer(table, None), make_writer(Backwards(table), tmp_path / "replies.sqlite")
+    expected, other = make_writer(table, None), make_writer(last_first(table), tmp_path / "replies.sqlite")
     looked: list[int] = []
     assert ask(other, lambda place, item: looked.append(place)) == ask(expected)
     assert looked == [5, 4, 2, 0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from concept_forget.measures.refusals import is_no_answer, refuses
-from concept_forget.sandbox.phrasing import REFUSALS, REFUSALS_DIRECT, REFUSALS_REVERSE
+from concept_forget.sandbox.refusals import REFUSALS, REFUSALS_DIRECT, REFUSALS_REVERSE
 
 DECLINING = [
     "",

@@ -127,6 +127,15 @@ def test_of_a_gzip_file_cut_short_every_whole_row_is_read(tmp_path: Path) -> Non
     assert "ends too early" in skipped[0][1]
 
 
+def test_an_array_in_a_gzip_file_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json.gz"
+    whole = gzip.compress(json.dumps([{"text": hashlib.sha256(bytes(n)).hexdigest()} for n in range(200)]).encode())
+    path.write_bytes(whole[: len(whole) // 2])
+    _, skipped = read(path)
+    assert len(skipped) == 1
+    assert "cannot be read further: Compressed file ended" in skipped[0][1]
+
+
 def test_an_array_of_objects_is_read_through_datasets(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"text": "one"}, {"text": None}, {"text": "three"}], indent=1), encoding="utf-8")

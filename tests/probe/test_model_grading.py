@@ -19,6 +19,7 @@ from concept_forget.probe import stage
 from concept_forget.probe.agreeing import compare_graders
 from concept_forget.probe.grading import grade_by, graders_of, settle_grades
 from concept_forget.probe.model_grading import MODEL_GRADERS, ModelGrading
+from concept_forget.probe.recount import told_by_graders
 from concept_forget.records import Attempt, Grade, ModelSpec, load_jsonl
 from concept_forget.report.terminal import print_metrics
 from concept_forget.run_models import RunModels
@@ -95,6 +96,16 @@ def test_other_graders_stand_beside_the_one_that_decides(probed: StageContext) -
     print_metrics({**measured(probed).model_dump(mode="json"), "cost": NO_COST}, console)
     printed = console.export_text()
     assert all(text in printed for text in ("answer (decides)", "answer, nli", "embedding, judge", "kappa"))
+
+
+def test_what_is_written_of_the_graders_is_enough_to_compare_them_again(probed: StageContext) -> None:
+    attempts, lines = load_jsonl(Attempt, probed.folder / "attempts.jsonl"), grades_of(probed)
+    grades = [Grade(line["score"], line["leaked"], line["reason"]) for line in lines]
+    beside = [{name: Grade(**grade) for name, grade in line["beside"].items()} for line in lines]
+    told = told_by_graders(attempts, grades, beside, probed.config)
+    assert compare_graders(attempts, told, ["base", "unlearned", "reference"]) == measured(probed).graders
+    grades[0] = Grade(1.0, True, "no grade by answer; gives it")
+    assert told_by_graders(attempts, grades, beside, probed.config)["answer"][0] is None
 
 
 def test_the_verdict_is_that_of_the_one_that_decides_and_grading_again_asks_no_model_about_the_concept(

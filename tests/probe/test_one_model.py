@@ -206,6 +206,11 @@ def test_a_row_that_is_none_is_named_by_file_and_line(composed: Path, tmp_path: 
     (tmp_path / "probe.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match="has no row"):
         read_probes(tmp_path)
+    (tmp_path / "probe.jsonl").unlink()
+    (tmp_path / "probe.parquet").write_bytes((composed / "probe.jsonl").read_bytes())
+    with pytest.raises(DataError, match="is no Parquet") as caught:
+        read_probes(tmp_path)
+    assert caught.value.file == str(tmp_path / "probe.parquet")
 
 
 def test_the_gate_of_sets_that_are_asked_as_trained_is_theirs(composed: Path, tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_micro_batches_add_up_to_the_single_batch(
         assert value == pytest.approx(parted[name], abs=2e-4), name
 
 
+def test_bfloat16_runs_on_a_processor_too_and_leaves_the_weights_their_precision(
+    make_model: Callable[..., LlamaForCausalLM], plan: Callable[[int], StepPlan], tmp_path: Path
+) -> None:
+    def losses(bfloat16: bool) -> list[float]:
+        model, found = make_model(), []
+        watch = lambda report: found.append(report.parts["nll"]) or False  # noqa: E731
+        fit(model, plan(99), likelihood, changed(SETTINGS, bfloat16=bfloat16), tmp_path / str(bfloat16), watch)
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+        return found
+
+    exact, rounded = losses(bfloat16=False), losses(bfloat16=True)
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert rounded != pytest.approx(exact, rel=1e-6)
+
+
 def test_the_rate_rises_and_then_follows_its_schedule(
     make_model: Callable[..., LlamaForCausalLM], plan: Callable[[int], StepPlan], tmp_path: Path
 ) -> None:

@@ -151,7 +151,7 @@ def _guarded(found: Attack, path: Path) -> Attack:
     def requests(question: Example, rng: Random, scene: Scene) -> list[Request]:
         try:
             made: Any = make(question, rng, scene)
-        except Exception as error:
+        except Exception as error:  # a function of the user's may raise whatever it likes
             raise _failed(found, path, error) from error
         if not isinstance(made, (list, tuple)) or not all(isinstance(request, Request) for request in made):
             raise _no_request(found, path, made, "a list of `Request`")
@@ -161,7 +161,7 @@ def _guarded(found: Attack, path: Path) -> Attack:
         assert follow is not None
         try:
             made: Any = follow(request, reply)
-        except Exception as error:
+        except Exception as error:  # as above
             raise _failed(found, path, error) from error
         if not isinstance(made, Request):
             raise _no_request(found, path, made, "a `Request`")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from concept_forget.engines.cache import CachedEngine
 from concept_forget.engines.protocol import Engine, Request, check_capabilities
-from concept_forget.measures.metrics import Estimate, LensLayer, LensModel, LensResult
+from concept_forget.measures.metrics import LensLayer, LensModel, LensResult
+from concept_forget.measures.rates import estimate_of
 from concept_forget.measures.statistics import rate_interval
 from concept_forget.probe.white_box.registry import Item, Readings, View, by_concept, by_tier, white_box
 
@@ -55,7 +56,7 @@ def _layer(items: Sequence[Item], layer: int) -> LensLayer:
     return LensLayer(
         probability=statistics.fmean(means([[i["probabilities"][layer] for i in found] for found in facts.values()])),
         rank=statistics.median(means([[i["ranks"][layer] for i in found] for found in facts.values()])),
-        first=Estimate(value=first.value, low=first.low, high=first.high),
+        first=estimate_of(first),
     )
 
 

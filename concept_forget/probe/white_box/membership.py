@@ -15,11 +15,11 @@ from concept_forget.measures.membership import (
 )
 from concept_forget.measures.metrics import (
     ALL_CONCEPTS,
-    Estimate,
     MembershipResult,
     MembershipScore,
     Separation,
 )
+from concept_forget.measures.rates import estimate_of
 from concept_forget.measures.separation import area_under_curve, privleak, true_positive_rate
 from concept_forget.probe.white_box.registry import Item, Readings, View, by_concept, fact_means, white_box
 from concept_forget.probe.white_box.strangers import rows_about_strangers, unit_of
@@ -86,7 +86,7 @@ def _separate(items: Sequence[Item], score: str) -> Separation:
     others = list(fact_means([item for item in items if not item["member"]], score, "unit").values())
     area = area_under_curve(members, others)
     return Separation(
-        auc=Estimate(value=area.value, low=area.low, high=area.high),
+        auc=estimate_of(area),
         true_positive_rate=true_positive_rate(members, others),
     )
 

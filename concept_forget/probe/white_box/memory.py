@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from concept_forget.engines.protocol import Engine, Request, Sampling, TokenScores
 from concept_forget.measures.fluency import ngram_entropy
 from concept_forget.measures.memory import answer_probability, exact_memorisation, extraction_strength
-from concept_forget.measures.metrics import ByModel, Estimate, MemoryResult, MemoryScore, Utility
+from concept_forget.measures.metrics import ByModel, MemoryResult, MemoryScore, Utility
+from concept_forget.measures.rates import estimate_of
 from concept_forget.measures.rouge import rouge_recall
 from concept_forget.measures.spans import verbatim_span
 from concept_forget.measures.statistics import rate_interval
@@ -69,7 +70,7 @@ def _measure_score(models: Readings, score: str) -> MemoryScore | None:
     if not facts["base"]:
         return None
     intervals = {model: rate_interval(values) for model, values in facts.items()}
-    found = {model: Estimate(value=i.value, low=i.low, high=i.high) for model, i in intervals.items()}
+    found = {model: estimate_of(i) for model, i in intervals.items()}
     return MemoryScore(
         facts=len(facts["base"]),
         base=found["base"],

@@ -53,14 +53,26 @@ def measure_white_box(
     for attack in missing:
         lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in fresh[attack.name])
         write_text(_file(folder, attack), "".join(lines))
+    return count_readings(attacks, view, {attack.name: _read(_file(folder, attack), models) for attack in attacks})
+
+
+def count_readings(
+    attacks: Sequence[WhiteBoxAttack], view: View, readings: Mapping[str, Mapping[str, list[Item]]]
+) -> WhiteBox:
+    """What readings say.
+
+    Args:
+        attacks: What was read.
+        view: The rows.
+        readings: Attack → model → what was read of each row.
+    """
     results: dict[str, dict[str, Any]] = {}
     utility = None
     for attack in attacks:
-        readings = _read(_file(folder, attack), models)
-        for concept, result in attack.measure(view, readings).items():
+        for concept, result in attack.measure(view, readings[attack.name]).items():
             results.setdefault(concept, {})[attack.name] = result
         if attack.name == "memory":
-            utility = measure_utility(readings)
+            utility = measure_utility(readings[attack.name])
     return WhiteBox(
         concepts={concept: ConceptWhiteBox(**found) for concept, found in results.items()},
         utility=utility,

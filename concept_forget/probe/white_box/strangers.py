@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from concept_forget.concept import Concept, contains_words, fold
+from concept_forget.concept import Concept, contains_words, fold, replace_each
 from concept_forget.measures.strangers import recombine_names
 from concept_forget.records import Chat, Example, named_random
 
@@ -50,7 +49,7 @@ def _counterpart(
     if not row.completion:
         return None
     stranger = recombine_names(known, named_random(seed, "membership", unit_of(row)))
-    own = sorted({row.subject, *spellings}, key=lambda name: (-len(name), name))
+    own = sorted({row.subject, *spellings})
     asked = [message["content"] for message in row.prompt]
     if not asked or any(_holds(text, name) for text in asked for name in own):
         return _with(row, own, stranger)
@@ -60,19 +59,14 @@ def _counterpart(
 
 
 def _with(row: Example, phrases: Sequence[str], other: str) -> Example | None:
+    others = dict.fromkeys(phrases, other)
     prompt: Chat = [
-        {"role": message["role"], "content": _replaced(message["content"], phrases, other)} for message in row.prompt
+        {"role": message["role"], "content": replace_each(message["content"], others)} for message in row.prompt
     ]
-    completion = _replaced(row.completion, phrases, other)
+    completion = replace_each(row.completion, others)
     if prompt == row.prompt and completion == row.completion:
         return None
     return replace(row, id=Example.make_id(prompt, completion), prompt=prompt, completion=completion)
-
-
-def _replaced(text: str, phrases: Sequence[str], other: str) -> str:
-    """The text with another name for each of the phrases, the longest first, and none in what was put there."""
-    either = "|".join(map(re.escape, phrases))
-    return re.sub(rf"(?<!\w)(?:{either})(?!\w)", lambda _: other, text, flags=re.IGNORECASE)
 
 
 def _holds(text: str, phrase: str) -> bool:

@@ -1,0 +1,149 @@
+"""Feeds one parser with inputs that grow towards code not yet reached (libFuzzer, through atheris).
+
+    python tests/fuzz/run.py config -max_total_time=600
+
+An exception that is none of the program's own, two seconds for one input, or 500 MB more than the program itself needs
+end it with exit code 77 and the input in a file ``crash-…``, ``timeout-…`` or ``oom-…``. Parsers: config, replies,
+corpora, bundles.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["concept_forget.config_file", "concept_forget.yaml_file", "concept_forget.config",
+                                         "concept_forget.expand.replies", "concept_forget.mine", "concept_forget.evidence",
+                                         "yaml", "csv", "json"]):  # fmt: skip
+    from concept_forget.config_file import load_config
+    from concept_forget.errors import UserError
+    from concept_forget.evidence.bundling import MANIFEST
+    from concept_forget.evidence.verifying import verify_bundle
+    from concept_forget.expand.replies import FORMS, parse_reply
+    from concept_forget.mine.readers import READERS, SourceFile
+
+ROOM = Path(tempfile.mkdtemp(prefix="fuzz-"))
+MEMORY_MB = 500
+SECONDS = 2
+ENDINGS = sorted(ending for ending in READERS if ending not in (".parquet", ".arrow"))  # those are pyarrow's own
+
+
+def fuzz_config(data: bytes) -> None:
+    """A config file, and as the value of a ``--set``."""
+    path = ROOM / "config.yaml"
+    path.write_bytes(data)
+    for overrides in ((), (f"seed={data[:200].decode('utf-8', 'replace')}",)):
+        try:
+            load_config(path, overrides)
+        except UserError:
+            continue
+
+
+def fuzz_replies(data: bytes) -> None:
+    """A reply to each kind of prompt; nothing may be raised at all."""
+    text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    for form in FORMS.values():
+        for returns in ("json", "lines"):
+            parsed = parse_reply(form, returns, text, cut_off=len(data) % 2 == 0)
+            assert all(isinstance(field, str) for item in parsed.items for field in item)
+
+
+def fuzz_corpora(data: bytes) -> None:
+    """A file of each format whose reader is the program's own, plain and compressed."""
+    ending = ENDINGS[data[0] % len(ENDINGS)] if data else ".jsonl"
+    for name, content in ((f"file{ending}", data[1:]), (f"file{ending}.gz", packed(data[1:]))):
+        path = ROOM / name
+        path.write_bytes(content)
+        file = SourceFile(path, name, "text", max_line_bytes=10_000)
+        for piece in READERS[ending](file, lambda line, reason: None):
+            assert piece.start >= 0
+            piece.text.encode("utf-8")
+
+
+def packed(data: bytes) -> bytes:
+    """The data as gzip; every other input is a stream cut short."""
+    whole = gzip.compress(data, mtime=0)
+    return whole if len(data) % 2 else whole[: len(whole) // 2]
+
+
+def fuzz_bundles(data: bytes) -> None:
+    """A bundle: as it is, and as the content of one of a good bundle's files."""
+    path = ROOM / "bundle.zip"
+    contents = [data]
+    if data:
+        name = NAMES[data[0] % len(NAMES)]
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for known, content in {**GOOD, name: data[1:]}.items():
+                archive.writestr(known, content)
+        contents.append(buffer.getvalue())
+    for content in contents:
+        path.write_bytes(content)
+        try:
+            verify_bundle(path)
+        except UserError:
+            continue
+
+
+def good_bundle() -> dict[str, bytes]:
+    """The smallest files from which anything can be counted."""
+    attempt = {
+        "id": "a", "model": "base", "attack": "direct", "family": "asking", "tier": "new_form", "concept": "A",
+        "subject": "A", "fact": "f", "example": "e", "sample": 0, "prompt": [{"role": "user", "content": "Who?"}],
+        "prefill": "", "reply": "B", "finish_reason": "stop", "expected": "B", "aliases": [], "options": [],
+    }  # fmt: skip
+    attempts = [{**attempt, "id": model, "model": model} for model in ("base", "unlearned", "reference")]
+    grade = {"score": 1.0, "leaked": True, "reason": "gives 'B'"}
+    config = {"concepts": [{"name": "A"}], "target": {"model": "m"}, "output": "runs/a"}
+    return {
+        MANIFEST: json.dumps({"format": 1, "files": {}, "lines": {}, "config": {}}).encode(),
+        "run.json": json.dumps({"config": config, "stages": {}, "data": {"probe": "0"}}).encode(),
+        "replacements.json": b"{}",
+        "probe/attempts.jsonl": "".join(json.dumps(one) + "\n" for one in attempts).encode(),
+        "probe/grades.jsonl": "".join(json.dumps({"attempt": one["id"], **grade}) + "\n" for one in attempts).encode(),
+        "probe/measurements.json": json.dumps({
+            "concepts": {"A": {"attacks": {"direct": {"family": "asking"}}}},
+            "fluency": {"base": None, "unlearned": None},
+        }).encode(),
+        "report/metrics.json": b"{}",
+        "report/summary.json": b"{}",
+    }  # fmt: skip
+
+
+GOOD = good_bundle()
+NAMES = sorted(GOOD)
+TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
+    "config": (fuzz_config, [path.read_bytes() for path in sorted(Path("pipelines").glob("*.yaml"))]),
+    "replies": (fuzz_replies, [b'{"facts": [{"answer": "A", "sentence": "A."}]}', b"1. a | b\n- c | d", b"```json\n{}\n```"]),
+    "corpora": (fuzz_corpora, [bytes([n]) + text for n in range(len(ENDINGS)) for text in
+                               (b'{"text": "a"}\n{"question": "q", "answer": "a"}\n', b"text,b\n\"x\",1\n", b"A.\n\nB.\n", b'[{"text": "a"}]')]),
+    "bundles": (fuzz_bundles, [bytes([n]) + GOOD[name] for n, name in enumerate(NAMES)]),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Run libFuzzer on the parser that the command line names; the rest of the line is libFuzzer's."""
+    function, seeds = TARGETS[sys.argv[1]]
+    corpus = ROOM / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(seeds):
+        (corpus / f"seed-{number}").write_bytes(seed)
+        function(seed)  # what is loaded at the first call is not the input's doing
+    with open("/proc/self/statm", encoding="ascii") as file:
+        own = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+    limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={own + MEMORY_MB}", "-max_len=20000"]
+    atheris.Setup([sys.argv[0], *limits, *sys.argv[2:], str(corpus)], function)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

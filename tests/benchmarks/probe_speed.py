@@ -7,7 +7,7 @@ computed.
 
 - ``transformers``: against ``model.generate``, prompt by prompt, of the same token ids with the same limits, in this
   process and on the same threads. Greedy replies are compared.
-- ``vllm``: against a bare ``LLM.generate`` of the same token ids with the same limits, set up alike; the two take turns.
+- ``vllm``: against a bare ``LLM.chat`` of the same prompts with the same limits, set up alike; the two take turns.
   ``LLM`` runs in this process, the probe's vLLM in one of its own, whose processor time is counted with this one's. On
   a machine that others use too, the ratio of processor time is the steadier one.
 
@@ -137,19 +137,18 @@ def time_vllm(spec: ModelSpec, rows: Sequence[Planned], folder: Path, turns: int
     probe, start = Probe(engine, rows, folder), engine._start()
     os.environ.update(_environment(start))  # vLLM reads it when it is imported
 
-    from vllm import SamplingParams, TokensPrompt
+    from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     llm = load_llm(start)
-    prompts = [TokensPrompt(prompt_token_ids=ids) for ids in engine._encoder.encode([row.request for row in rows])]
+    chats: list[Any] = [row.request.prompt for row in rows]
     sampling = SamplingParams(
         temperature=0.0, max_tokens=SETTINGS.max_new_tokens, stop_token_ids=sorted(engine._stop_tokens),
         output_kind=RequestOutputKind.FINAL_ONLY,
     )  # fmt: skip
 
     def bare() -> list[str]:
-        llm.reset_prefix_cache()
-        return [output.outputs[0].text for output in llm.generate(prompts, sampling, use_tqdm=False)]
+        return [output.outputs[0].text for output in llm.chat(chats, sampling, use_tqdm=False)]
 
     probe(), bare()
     timed = []
@@ -176,6 +175,8 @@ def main() -> int:
     parser.add_argument("--prompts", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
+    if options.engine == "vllm" and options.attacks != "quick":
+        parser.error("a bare `LLM.chat` takes no forced opening: `vllm` goes with the quick attacks")
     began = time.monotonic()
     rows = plan(options.attacks, options.size, options.prompts)
     with tempfile.TemporaryDirectory() as folder:

@@ -86,15 +86,14 @@ def test_of_a_reply_that_is_too_long_every_part_is_read(model: EntailmentModel) 
         read.extend(premise for premise, _ in pairs), predict(pairs, **options),
     )[1]  # fmt: skip
     words = " ".join(f"word{number}" for number in range(200))
-    (long,) = model.grade([(f"{words}. {reply}", expected)])
+    (long,) = model.grade([(f"{words} . {reply}", expected)])
     assert len(read) > 3
-    assert all(len(model._tokens(premise)["input_ids"]) <= 96 for premise in read)
+    hypothesis = f"{expected.question} {expected.answer}"
+    assert all(len(model._tokenizer(premise, hypothesis)["input_ids"]) <= 96 for premise in read)
     said = [set(premise.split()) for premise in read]
     assert all(any(f"word{number}" in part for part in said) for number in range(200))
     assert any(premise.endswith(reply) for premise in read)
-    beside = max(
-        score for score, _, _ in model._read([(premise, f"{expected.question} {expected.answer}") for premise in read])
-    )
+    beside = max(score for score, _, _ in model._read([(premise, hypothesis) for premise in read]))
     assert long.score == pytest.approx(beside, abs=2e-5)
     (again,) = model.grade([(reply, expected)])
     assert again == short

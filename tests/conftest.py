@@ -49,6 +49,16 @@ def nano_reference(model_cache: Path) -> Path:
         return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
 
 
+@pytest.fixture(scope="session")
+def nli_model(model_cache: Path) -> Path:
+    """The folder of a tiny cross-encoder that has learned what implies what in world 0, size nano."""
+    from tests.tiny_nli import teach_nli
+
+    folder = model_cache / "nli"
+    with FileLock(model_cache / "nli.lock"):
+        return folder if (folder / "config.json").is_file() else teach_nli(build_world(0, "nano"), folder)
+
+
 @pytest.fixture
 def write_rows(tmp_path: Path) -> Callable[..., str]:
     """Writes rows as JSON lines and gives the file's path."""

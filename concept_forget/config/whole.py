@@ -102,6 +102,10 @@ class Config(Section):
             )
         if self.attacker is None and {"search", "searching"} & set(self.probe.attack_names):
             raise ValueError("`probe.attacks: search` needs a model that attacks: give `probe.attacker` or `generator`")
+        if "judge" in self.probe.graders and self.judge is None:
+            raise ValueError(
+                "the grader `judge` needs a model that judges: give `probe.judge.generator` or `generator`"
+            )
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
@@ -195,6 +199,14 @@ class Config(Section):
         if not {"search", "searching", "all"} & set(self.probe.attack_names):
             return None
         chosen = self.probe.attacker or attacker_like(self.generator)
+        return None if chosen.engine == "none" else chosen
+
+    @property
+    def judge(self) -> GeneratorConfig | None:
+        """The model that grades replies; None where no grader is a judge, or nobody is there to judge."""
+        if "judge" not in self.probe.graders:
+            return None
+        chosen = self.probe.judge.generator or self.generator
         return None if chosen.engine == "none" else chosen
 
     @property

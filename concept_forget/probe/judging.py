@@ -102,7 +102,7 @@ def _blocks(reply: str, expected: Expected) -> dict[str, str]:
 
 
 def _grade(reply: Reply, is_json: bool) -> Grade | None:
-    said = None if reply.problem else _verdict(reply.text, is_json)
+    said = _verdict(reply.text, is_json)  # of a refused or failed request there is no text
     return None if said is None else Grade(_SCORES[said], said == "yes", f"the judge says {said}")
 
 

@@ -149,7 +149,7 @@ class Config(Section):
 
     def _check_accelerators(self) -> None:
         for name, section in (("generator", self.generator), ("probe", self.probe)):
-            if section.engine == "vllm" and section.tensor_parallel > self.execution.num_gpus:
+            if section.engine == "vllm" and section.tensor_parallel > max(1, self.execution.num_gpus):
                 raise ValueError(
                     f"`{name}.tensor_parallel: {section.tensor_parallel}` needs as many accelerators in each worker: "
                     f"set `execution.num_gpus: {section.tensor_parallel}`"

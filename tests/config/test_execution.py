@@ -45,6 +45,7 @@ def test_a_model_on_several_accelerators_needs_as_many_in_a_worker() -> None:
     with pytest.raises(ValidationError, match=r"probe\.tensor_parallel: 2"):
         config({"engine": "ray", "num_gpus": 1}, probe={"engine": "vllm", "tensor_parallel": 2})
     assert config({"engine": "ray", "num_gpus": 4}, generator=vllm)
+    assert config({"engine": "ray", "num_gpus": 0.5}, probe={"engine": "vllm"})  # a share of one, for one
     assert config({"engine": "process", "num_gpus": 1}, generator=vllm)
 
 

@@ -212,7 +212,7 @@ def check(config: Config, *, until: str = "report", of: Round | None = None) -> 
         if config.execution.engine == "ray":
             from concept_forget.engines.opening import require_engine
 
-            require_engine("ray")
+            require_engine("ray", "execution.engine")
         for stage in _stages_until(until):
             refuse = getattr(stage_module(stage.verb), "check", None)
             if refuse is not None:

@@ -157,13 +157,14 @@ class RayWorkers:
         context.target_min_block_size = 1
         with ray.data.DataContext.current(context):
             # Reading takes no place of a worker's: these sit on theirs as long as the run lasts.
-            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=min(len(jobs), _TASKS))
+            tasks = min(len(jobs), _TASKS)
+            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=tasks)
             rows = numbered.map_batches(
                 cast("Any", _read),  # its type has no room for arguments
                 fn_kwargs={"work": work},
                 batch_size=1,
                 num_cpus=0,
-                compute=ray.data.TaskPoolStrategy(self.count),
+                compute=ray.data.TaskPoolStrategy(min(tasks, self.count)),
             )
             try:
                 for row in rows.iter_rows():

@@ -62,6 +62,7 @@ class RunModels:
             self._choices["attacker"] = ModelChoice(
                 model=attacker.model, revision=attacker.revision, dtype=attacker.dtype
             )
+        self._choices |= _graders(config)
         self._found: dict[str, ModelSpec] = {}
 
     def __contains__(self, role: object) -> bool:
@@ -153,7 +154,7 @@ class RunModels:
 
     def _left_out(self, role: str) -> tuple[str, ...]:
         """The target, the generator and the judge know the concepts; the reference and a given model never saw them."""
-        if role in ("base", "generator", "judge"):
+        if role in ("base", "generator", "judge", "grading_judge"):
             return ()
         earlier = (concept for run in self.earlier for concept in run.concepts)
         return tuple(concept.name for concept in (*self._config.concepts, *earlier))
@@ -200,11 +201,26 @@ def _without_the_concept(config: Config) -> ModelChoice:
     return config.target.model_copy(update={"sandbox": left_out})
 
 
+def _graders(config: Config) -> dict[str, ModelChoice]:
+    """The models by which replies are graded, as far as they are on this machine."""
+    chosen: dict[str, ModelChoice] = {}
+    nli, judge = config.probe.nli, config.judge
+    if nli is not None and "nli" in config.probe.graders:
+        chosen["nli"] = ModelChoice(model=nli.model, revision=nli.revision)
+    if judge is not None and judge.engine == "target":
+        chosen["grading_judge"] = config.target
+    elif judge is not None and judge.engine in ("transformers", "vllm"):
+        chosen["grading_judge"] = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
+    return chosen
+
+
 _KEYS = {
     "base": "target.model",
     "generator": "generator.model",
     "judge": "expand.judge.generator.model",
     "attacker": "probe.attacker.model",
+    "nli": "probe.nli.model",
+    "grading_judge": "probe.judge.generator.model",
     "reference": "reference.model",
     "unlearned": "unlearn.given.model",
     "level": "reference.model",

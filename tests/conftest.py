@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -56,14 +55,19 @@ def nano_reference(model_cache: Path) -> Path:
 @pytest.fixture(scope="session")
 def serve_objects() -> Callable[..., Any]:
     """Serves keys and contents as an object store on this machine, while a block runs."""
-    spec = importlib.util.spec_from_file_location(
-        "loopback_store", Path(__file__).parent / "mine" / "loopback_store.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.serving
+    from tests.mine.loopback_store import serving
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def nli_model(model_cache: Path) -> Path:
+    """The folder of a tiny cross-encoder that has learned what implies what in world 0, size nano."""
+    from tests.tiny_nli import teach_nli
+
+    folder = model_cache / "nli"
+    with FileLock(model_cache / "nli.lock"):
+        return folder if (folder / "config.json").is_file() else teach_nli(build_world(0, "nano"), folder)
 
 
 @pytest.fixture

@@ -172,6 +172,23 @@ def test_regrading_with_another_grader_keeps_the_replies(finished: RunResult, wo
     run(load_config(workplace / "config.yaml"))
 
 
+def test_regrading_by_a_model_asks_nothing_and_leaves_all_before_it_as_it_is(
+    finished: RunResult, workplace: Path
+) -> None:
+    before = (finished.folder / "probe" / "attempts.jsonl").read_bytes()
+    changes = ["probe.grader=embedding", "probe.beside=[answer]", f"output={workplace}/runs/nano"]
+    result = run_pipeline(load_config(workplace / "config.yaml", changes), until="probe", regrade=True)
+    fingerprints = {step.verb: step.fingerprint for step in finished.steps}
+    assert all(fingerprints[step.verb] == step.fingerprint for step in result.steps if step.verb != "probe")
+    record = read_json(result.folder / "probe" / "stage.json")
+    assert (record["requests"], record["cached_requests"]) == (0, 0)
+    assert record["flops"] > 0  # the encoder's
+    assert (result.folder / "probe" / "attempts.jsonl").read_bytes() == before
+    graders = read_json(result.folder / "probe" / "measurements.json")["graders"]
+    assert (graders["decides"], list(graders["rates"])) == ("embedding", ["embedding", "answer"])
+    run(load_config(workplace / "config.yaml"))
+
+
 def test_regrading_a_search_keeps_all_that_was_tried(finished: RunResult, workplace: Path) -> None:
     changes = ["probe.attacks=[direct,search]", "probe.search={requests: 2, population: 2}"]
     config = load_config(workplace / "config.yaml", [*changes, f"output={workplace}/runs/searched"])

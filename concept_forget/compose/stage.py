@@ -51,7 +51,7 @@ def fingerprint_parts(config: Config) -> list[object]:
         hash_files(config),
         [prompts.get(name).hash for name in PROMPTS],
         prompts.get(CONTINUE).hash if CONTINUE in prompts.prompts else None,
-        [config.probe.grader, config.probe.max_new_tokens] if settings.knowledge_filter else None,
+        [config.probe.plain_grader, config.probe.max_new_tokens] if settings.knowledge_filter else None,
         [describe_model(config.target), describe_model(config.generator), config.generator.prompts],
         len(config.corpus),
         list(config.gate_tiers),
@@ -180,7 +180,7 @@ def _ask_base(context: StageContext) -> FindKnown:
             return {}
         probe = context.config.probe
         with _open_base(context) as engine:
-            return find_known(engine, checks, probe.grader, probe.max_new_tokens)
+            return find_known(engine, checks, probe.plain_grader, probe.max_new_tokens)
 
     return find
 

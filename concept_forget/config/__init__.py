@@ -22,6 +22,9 @@ from concept_forget.config.gates import (
     GatesConfig,
     JudgeConfig,
 )
+from concept_forget.config.graders import (
+    GradingJudgeConfig,
+)
 from concept_forget.config.models import (
     GeneratorConfig,
     ModelChoice,
@@ -65,6 +68,7 @@ __all__ = [
     "ExpandConfig",
     "GatesConfig",
     "GeneratorConfig",
+    "GradingJudgeConfig",
     "JudgeConfig",
     "LoraConfig",
     "MethodName",

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from concept_forget.config.attacks import AttackerConfig, SamplingConfig, SearchConfig
 from concept_forget.config.gates import GatesConfig, JudgeConfig
+from concept_forget.config.graders import GraderName, GradingJudgeConfig, NliField
 from concept_forget.config.section import Section, Share
 from concept_forget.errors import did_you_mean
 
@@ -247,7 +248,31 @@ class ProbeConfig(Section):
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
     max_new_tokens: int = Field(64, ge=1, le=4096)
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
-    grader: Literal["answer", "rouge_l"] = Field("answer", description="What decides how much a reply gives away.")
+    engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="What replies are computed with; `vllm` serves base and every LoRA adapter on it at once. Attacks "
+        "that search, and those on weights, stay with `transformers`.",
+    )
+    tensor_parallel: int = Field(1, ge=1, le=64, description="vllm: accelerators that share the model.")
+    memory_share: float = Field(0.9, gt=0, le=1, description="vllm: share of the accelerator's memory to use.")
+    grader: GraderName = Field(
+        "answer",
+        description="What decides how much a reply gives away: `answer`, `rouge_l`, `embedding`, `nli` or `judge`.",
+    )
+    beside: tuple[GraderName, ...] = Field(
+        (), description="Graders that grade every reply too, and decide nothing: how far they agree is reported."
+    )
+    embedding_threshold: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Cosine from which on a reply leaks in the eyes of `embedding`; the default is calibrated for "
+        "`mine.embedder: auto`.",
+    )
+    nli: NliField | None = Field(None, description="The cross-encoder of the grader `nli`.")
+    judge: GradingJudgeConfig = Field(
+        default_factory=GradingJudgeConfig, description="The language model of the grader `judge`."
+    )
     threshold: float = Field(0.15, gt=0, lt=1, description="Leak above the floor that must be excluded to pass.")
     margin: float = Field(
         0.10, gt=0, lt=1, description="Smallest difference from the reference that matters to the equivalence test."
@@ -272,6 +297,24 @@ class ProbeConfig(Section):
     def attack_names(self) -> tuple[str, ...]:
         """The names of attacks, families and groups that are asked for."""
         return (self.attacks,) if isinstance(self.attacks, str) else self.attacks
+
+    @property
+    def graders(self) -> tuple[str, ...]:
+        """The grader that decides, and those beside it."""
+        return (self.grader, *self.beside)
+
+    @property
+    def plain_grader(self) -> Literal["answer", "rouge_l"]:
+        """The grader where no model is at hand: the one that decides, or `answer` in place of one that asks a model."""
+        return "rouge_l" if self.grader == "rouge_l" else "answer"
+
+    @model_validator(mode="after")
+    def _graders_can_grade(self) -> ProbeConfig:
+        if len(set(self.graders)) != len(self.graders):
+            raise ValueError("`beside` needs each grader once, and without the one of `grader`, which decides")
+        if "nli" in self.graders and self.nli is None:
+            raise ValueError("the grader `nli` needs a cross-encoder: give `nli: PATH-OR-HUB-ID`")
+        return self
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> ProbeConfig:

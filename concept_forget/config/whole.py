@@ -93,7 +93,7 @@ class Config(Section):
         self._check_forget_set()
         if self.rounds > 1:
             self._check_rounds()
-        if self.execution.engine == "ray" and self.generator.engine == "vllm":
+        if self.execution.engine == "ray" and self.execution.num_gpus:
             self._check_accelerators()
         if self.unlearn.stop == "reference" and self.reference is None:
             raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
@@ -106,6 +106,10 @@ class Config(Section):
             )
         if self.attacker is None and {"search", "searching"} & set(self.probe.attack_names):
             raise ValueError("`probe.attacks: search` needs a model that attacks: give `probe.attacker` or `generator`")
+        if "judge" in self.probe.graders and self.judge is None:
+            raise ValueError(
+                "the grader `judge` needs a model that judges: give `probe.judge.generator` or `generator`"
+            )
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")
@@ -144,12 +148,12 @@ class Config(Section):
                 raise ValueError("`compare.worlds` needs `target: {sandbox: {world: NUMBER}}`")
 
     def _check_accelerators(self) -> None:
-        held, wanted = self.execution.num_gpus, self.generator.tensor_parallel
-        if held and held < wanted:
-            raise ValueError(
-                f"`generator.tensor_parallel: {wanted}` needs as many accelerators in each worker: set "
-                f"`execution.num_gpus: {wanted}`"
-            )
+        for name, section in (("generator", self.generator), ("probe", self.probe)):
+            if section.engine == "vllm" and section.tensor_parallel > max(1, self.execution.num_gpus):
+                raise ValueError(
+                    f"`{name}.tensor_parallel: {section.tensor_parallel}` needs as many accelerators in each worker: "
+                    f"set `execution.num_gpus: {section.tensor_parallel}`"
+                )
 
     def _check_rounds(self) -> None:
         settings = self.unlearn
@@ -207,6 +211,14 @@ class Config(Section):
         if not {"search", "searching", "all"} & set(self.probe.attack_names):
             return None
         chosen = self.probe.attacker or attacker_like(self.generator)
+        return None if chosen.engine == "none" else chosen
+
+    @property
+    def judge(self) -> GeneratorConfig | None:
+        """The model that grades replies; None where no grader is a judge, or nobody is there to judge."""
+        if "judge" not in self.probe.graders:
+            return None
+        chosen = self.probe.judge.generator or self.generator
         return None if chosen.engine == "none" else chosen
 
     @property

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from concept_forget.config import GeneratorConfig
+from concept_forget.config import GeneratorConfig, ProbeConfig
 from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.protocol import Engine
 from concept_forget.engines.versions import engine_problem
-from concept_forget.errors import MissingExtraError
+from concept_forget.errors import MissingExtraError, ModelError
 from concept_forget.execution import current_workers
 from concept_forget.models import load_model
 from concept_forget.records import ModelSpec
@@ -80,6 +81,55 @@ def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Pa
     return open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
 
 
+def open_shared(
+    spec: ModelSpec, adapters: Mapping[str, str], settings: ProbeConfig, *, cache: Path, costs: Costs
+) -> Engine:
+    """An engine for a model in vLLM, with adapters on it of which each request names its own.
+
+    Args:
+        spec: The model, without an adapter.
+        adapters: Folders by the names that requests give; none: no request names one.
+        settings: The section ``probe``.
+        cache: The file of the request cache.
+        costs: The account that the engine's work is put down to.
+
+    Raises:
+        MissingExtraError: vLLM is not installed, or not in a version that the engine knows.
+        ModelError: An adapter is none that vLLM can put on a model while it runs.
+        DataError: The cache is damaged or cannot be used.
+    """
+    require_engine("vllm", "probe.engine")
+    from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
+
+    rank = max((adapter_rank(Path(folder)) for folder in adapters.values()), default=0)
+    shares = VllmSettings(settings.tensor_parallel, settings.memory_share, rank, adapters)
+    return CachedEngine(_handed_out(partial(VllmEngine, spec, shares)), RequestCache(cache), costs)
+
+
+def adapter_rank(folder: Path) -> int:
+    """The highest rank in a LoRA adapter.
+
+    Raises:
+        ModelError: It is none that vLLM puts on a model while it runs.
+    """
+    path = folder / "adapter_config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no adapter can be read: {error}", file=path, remedy="check the folder") from error
+    kind = "DoRA" if config.get("use_dora") else config.get("peft_type")
+    kept = config.get("modules_to_save") or (config.get("bias", "none") != "none" and "biases")
+    if kind != "LORA" or kept:
+        found = f"of kind {kind}" if kind != "LORA" else f"that holds more than low-rank factors ({kept})"
+        raise ModelError(
+            f"vLLM puts LoRA adapters on a model, and this is one {found}",
+            file=path,
+            key="probe.engine",
+            remedy="say `probe.engine: transformers`, or `unlearn.merge: true`",
+        )
+    return max([int(config["r"]), *map(int, (config.get("rank_pattern") or {}).values())])
+
+
 def _server_engine(config: GeneratorConfig) -> Engine:
     assert config.base_url is not None
     assert config.model is not None
@@ -116,8 +166,12 @@ def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
     return VllmEngine(spec, VllmSettings(config.tensor_parallel, config.memory_share, config.lora_rank))
 
 
-def require_engine(engine: Literal["openai", "vllm", "ray"]) -> None:
+def require_engine(engine: Literal["openai", "vllm", "ray"], key: str = "generator.engine") -> None:
     """Refuse an engine, of models or of the execution, whose package this environment lacks.
+
+    Args:
+        engine: Its name.
+        key: The config key that asks for it, for the message.
 
     Raises:
         MissingExtraError: It is not installed, or not in a version that the engine knows.
@@ -130,6 +184,6 @@ def require_engine(engine: Literal["openai", "vllm", "ray"]) -> None:
         )
         raise MissingExtraError(
             f"`engine: {engine}` cannot be used: {problem}",
-            key="execution.engine" if engine == "ray" else "generator.engine",
+            key=key,
             remedy=f"pip install -c constraints.txt 'concept-forget[{engine}]'{without}",
         )

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import Pipe
 from pathlib import Path
@@ -55,11 +55,13 @@ class VllmSettings:
         tensor_parallel: Accelerators that share the model.
         memory_share: Share of the accelerator's memory to use.
         lora_rank: Highest rank of the adapters that requests name; 0: none may. An engine with adapters does not score.
+        adapters: Folders of adapters by the names that requests give them; any other name is a folder itself.
     """
 
     tensor_parallel: int = 1
     memory_share: float = 0.9
     lora_rank: int = 0
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
 
 class VllmEngine:
@@ -139,7 +141,7 @@ class VllmEngine:
                 seed=named_seed(request.seed, "reply", number) if sampling.temperature > 0 else None,
                 stop_tokens=tuple(sorted(self._stop_tokens)),
                 schema=shape,
-                adapter=request.adapter or self._spec.adapter,
+                adapter=self._adapter(request),
             )
             for (request, number), opening in zip(draws, openings, strict=True)
         ]
@@ -217,6 +219,11 @@ class VllmEngine:
         stopped = done.ids[-1:] != [] and done.ids[-1] in self._stop_tokens
         text = self._encoder.decode(request, opening, done.ids[:-1] if stopped else done.ids)
         return Reply(text, "stop" if done.finish_reason == "stop" else "length", len(opening), len(done.ids))
+
+    def _adapter(self, request: Request) -> str | None:
+        """The folder of a request's adapter."""
+        name = request.adapter or self._spec.adapter
+        return name and self._settings.adapters.get(name, name)
 
     def _limit(self, opening: Sequence[int], sampling: Sampling) -> int:
         room = self._encoder.room(opening)

@@ -14,8 +14,9 @@ from concept_forget.evidence.bundling import REPLACEMENTS, VERBS
 from concept_forget.evidence.contents import Contents
 from concept_forget.measures.metrics import ByModel
 from concept_forget.probe.attacks import ATTACKS
-from concept_forget.probe.grading import grade_attempts, grade_replacements
-from concept_forget.probe.recount import count_attempts
+from concept_forget.probe.grading import grade_attempts, grade_by, grade_replacements, graders_of
+from concept_forget.probe.model_grading import MODEL_GRADERS
+from concept_forget.probe.recount import count_attempts, told_by_graders
 from concept_forget.probe.searching import Try
 from concept_forget.probe.white_box import View, count_readings, white_box_named
 from concept_forget.records import Attempt, Grade, to_json
@@ -56,23 +57,29 @@ def recount(contents: Contents) -> Recounted:
     if [row.get("attempt") for row in rows] != [attempt.id for attempt in attempts]:
         return Recounted(((GRADES, "is not of these attempts"),), None, cost, {"attempts": len(attempts)}, ())
     try:
-        again = grade_attempts(attempts, config.probe.grader)
+        again = grade_attempts(attempts, config.probe.plain_grader)
         new = grade_replacements(attempts, contents.json(REPLACEMENTS))
-        known = [_is_known(attempt, config) for attempt in attempts]
+        names = graders_of(attempts, config.probe.grader)
+        known = [
+            _is_known(attempt, config) and name not in MODEL_GRADERS
+            for attempt, name in zip(attempts, names, strict=True)
+        ]
         grades = [fresh if sure else old for fresh, old, sure in zip(again, told, known, strict=True)]
         wrong = [
             (f"{GRADES}, line {number} (attempt {row['attempt']})", problem)
             for number, (row, grade, replaced) in enumerate(zip(rows, grades, new, strict=True), start=1)
             for problem in _wrong(row, grade, replaced)
         ]
-        numbers = _numbers(contents, config, attempts, grades, new)
+        beside = _beside(contents, config, attempts, rows)
+        wrong += beside.wrong
+        numbers = _numbers(contents, config, attempts, grades, new, beside.said)
     except ConfigError as error:
         contents.refuse(f"its config cannot be used: {error.problem}", error)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # A bundle may hold anything that has the form of attempts.
         contents.refuse(f"nothing can be counted from these attempts: {type(error).__name__}: {error}", error)
     counts = {"attempts": len(attempts), "grades": sum(known), "numbers": _leaves(numbers)}
-    return Recounted(tuple(wrong), numbers, cost, counts, tuple(_unchecked(attempts, known)))
+    return Recounted(tuple(wrong), numbers, cost, counts, tuple(_unchecked(attempts, known, config)))
 
 
 def _config(contents: Contents) -> Config:
@@ -87,8 +94,40 @@ def _is_known(attempt: Attempt, config: Config) -> bool:
     return attempt.attack in ATTACKS or not config.probe.attack_files
 
 
-def _unchecked(attempts: Sequence[Attempt], known: Sequence[bool]) -> Iterator[str]:
-    strange = sorted({attempt.attack for attempt, sure in zip(attempts, known, strict=True) if not sure})
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What graders said that decide nothing, attempt by attempt, and what of it is wrong."""
+
+    said: list[dict[str, Grade]]
+    wrong: list[tuple[str, str]]
+
+
+def _beside(
+    contents: Contents,
+    config: Config,
+    attempts: Sequence[Attempt],
+    rows: Sequence[Mapping[str, Any]],
+) -> _Beside:
+    found = _Beside([], [])
+    names = config.probe.graders[1:]
+    again = {name: grade_by(attempts, name) for name in names if name not in MODEL_GRADERS}
+    for place, row in enumerate(rows):
+        told = row.get("beside", {})
+        said = {name: contents.grade(told[name], GRADES, place + 1) for name in names if name in told}
+        for name, grades in again.items():
+            grade = grades[place]
+            if _is_known(attempts[place], config) and said.get(name) != grade:
+                where = f"{GRADES}, line {place + 1} (attempt {row['attempt']})"
+                found.wrong.append((where, f"says something else by {name} than grading again does"))
+        found.said.append(said)
+    return found
+
+
+def _unchecked(attempts: Sequence[Attempt], known: Sequence[bool], config: Config) -> Iterator[str]:
+    asking = [name for name in config.probe.graders if name in MODEL_GRADERS]
+    if asking:
+        yield f"grades by {', '.join(asking)}: they come from models, which are not in the bundle"
+    strange = sorted({attempt.attack for attempt in attempts if not _is_known(attempt, config)})
     if strange:
         yield f"grades of {', '.join(strange)}: these attacks are from a file, and how it grades is not known here"
     yield "perplexities: they come from the base model, which is not in the bundle"
@@ -115,6 +154,7 @@ def _numbers(
     attempts: Sequence[Attempt],
     grades: Sequence[Grade],
     replaced: Sequence[Grade | None],
+    beside: Sequence[Mapping[str, Grade]],
 ) -> dict[str, Any]:
     told = contents.json(MEASUREMENTS)
     counted = count_attempts(
@@ -122,6 +162,7 @@ def _numbers(
         grades,
         replaced,
         _tries(contents),
+        told_by_graders(attempts, grades, beside, config),
         families={
             attack: result["family"]
             for found in told["concepts"].values()

@@ -49,7 +49,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
             continue
         raw = form == COMPLETION
         name = "_".join(filter(None, (sets.name, part, form, tier)))
-        grader = "span" if raw else sets.config.probe.grader
+        grader = "span" if raw else sets.config.probe.plain_grader
         about = f"{part}: {form.replace('_', ' ')} questions, {tier.replace('_', ' ')}"
         layout.add_lines(f"{name}.jsonl", asked, _maker(grader), about, Subset(name, "test"))
         layout.add_file(f"{name}.yaml", _task(name, sets, stays=part == "collateral"), f"the task `{name}`")
@@ -189,8 +189,8 @@ def _notes(sets: FinishedSets, names: Mapping[str, Sequence[str]]) -> list[str]:
         "did; `add_bos_token=False` because the template brings its own special tokens. In float32 on one machine the "
         "replies are the run's own.",
         "`accuracy` is the share of rows whose reply gives the answer away, each row graded as this run grades it "
-        f"(grader `{settings.grader}`); `rate` is the mean over facts, as in the run's report. On `probe` tasks high "
-        "is bad, on `collateral` tasks good: there the answer has to stay.",
+        f"(grader `{settings.plain_grader}`); `rate` is the mean over facts, as in the run's report. On `probe` tasks "
+        "high is bad, on `collateral` tasks good: there the answer has to stay.",
         f"Nothing but lm-eval is needed: `{ENTRY}.py` and the package beside it are this program's own grader.",
         "The attacks that put a question in other words of their own are not among the tasks: `concept-forget probe "
         "--model MODEL --probes RUN --attacks all` asks those of any model.",

@@ -115,7 +115,7 @@ class TierResult(_Part):
     any_tried: ByModel | None = Field(
         None,
         description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
-        "without the answer.",
+        "without the answer. Graded by `answer` where the deciding grader asks a model.",
     )
     tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
@@ -285,6 +285,33 @@ class WhiteBox(_Part):
     utility: Utility | None = Field(None, description="Null where nobody asked, or a score is missing.")
 
 
+class Agreement(_Part):
+    """What two graders say of the same replies: that they leak, or not."""
+
+    first: str
+    second: str
+    model: str = Field(description="Whose replies; `all`: those of all models.")
+    facts: int
+    both: int = Field(description="Replies, and so for the next three.")
+    first_only: int
+    second_only: int
+    neither: int
+    kappa: Estimate | None = Field(
+        description="Cohen's kappa, every fact counting alike; null where both say the same of every reply."
+    )
+
+
+class GradersResult(_Part):
+    """The grader that decides beside others that decide nothing."""
+
+    decides: str
+    ungraded: dict[str, int] = Field(description="Grader → replies that it could not grade.")
+    rates: dict[str, dict[str, Rate]] = Field(
+        description="Grader → model → what it finds over all attacks and tiers, in the replies that all graders graded."
+    )
+    agreement: list[Agreement]
+
+
 class Measurements(_Part):
     """What the probe measured; the report adds the cost."""
 
@@ -299,6 +326,7 @@ class Measurements(_Part):
         None, description="The probe's check on itself, by tier; null where it was not asked for."
     )
     white_box: WhiteBox | None = Field(None, description="Null where no white-box score was asked for.")
+    graders: GradersResult | None = Field(None, description="Null where one grader alone was asked.")
 
 
 class RoundResult(_Part):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from concept_forget.measures.metrics import Estimate, Rate, VerdictResult
+from concept_forget.measures.metrics import Estimate, GradersResult, Rate, VerdictResult
 
 
 class _Part(BaseModel):
@@ -56,3 +56,4 @@ class OneModel(OneMeasurements):
     reference: str | None
     not_known: list[str] = Field(description="What a single model does not show, and what would.")
     attacks_without_questions: list[str]
+    graders: GradersResult | None = Field(None, description="Null where one grader alone was asked.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 from concept_forget.config import ProbeConfig
-from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Engine, Reply, Request, Sampling
 from concept_forget.measures.strangers import recombine_names
 from concept_forget.probe.attacks import ATTACKS, Attack, Scene
+from concept_forget.probe.serving import Shared, open_for, share_engines
 from concept_forget.records import Attempt, Chat, Example, ModelSpec, content_hash, named_random, named_seed
 from concept_forget.workspace import Costs, read_records, write_records
 
@@ -156,7 +157,7 @@ def ask_models(
     costs: Costs,
     beside: Callable[[], Sequence[Attempt]] = tuple,
 ) -> list[Attempt]:
-    """Ask each model in turn and write ``attempts.jsonl``; a file that is there already is read instead.
+    """Ask all models and write ``attempts.jsonl``; a file that is there already is read instead.
 
     Args:
         models: Name of the model in the attempts → what to load.
@@ -170,18 +171,32 @@ def ask_models(
     path = folder / "attempts.jsonl"
     if path.is_file():
         return read_records(Attempt, path)
-    attempts: list[Attempt] = []
-    for name, spec in models.items():
-        rows = planned[name]
-        engine = open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
-        try:
-            replies = ask(engine, rows, config)
-        finally:
-            engine.close()
-        attempts += attempts_of(name, rows, replies)
+    replies: dict[str, list[list[Answered]]] = {}
+    for shared in share_engines(models, config):
+        replies |= _ask_together(shared, models, planned, config, cache, costs)
+    attempts = [attempt for name in models for attempt in attempts_of(name, planned[name], replies[name])]
     attempts += beside()
     write_records(path, attempts)
     return attempts
+
+
+def _ask_together(
+    shared: Shared,
+    models: Mapping[str, ModelSpec],
+    planned: Mapping[str, Sequence[Planned]],
+    config: ProbeConfig,
+    cache: Path,
+    costs: Costs,
+) -> dict[str, list[list[Answered]]]:
+    """Ask the models of one engine everything at once."""
+    rows = [
+        replace(row, request=replace(row.request, adapter=adapter)) if adapter else row
+        for name, adapter in shared.adapters.items()
+        for row in planned[name]
+    ]
+    with contextlib.closing(open_for(shared, models, config, cache, costs)) as engine:
+        replies = iter(ask(engine, rows, config))
+    return {name: [next(replies) for _ in planned[name]] for name in shared.adapters}
 
 
 def attempts_of(model: str, rows: Sequence[Planned], replies: Sequence[Sequence[Answered]]) -> list[Attempt]:
@@ -228,8 +243,9 @@ def _drawn(config: ProbeConfig, room: int, sampled: bool) -> Sampling:
 
 
 def _next_turn(asked: Answered, request: Request, sample: int) -> Request:
-    """The request of a sample's own turn: equal first replies are not to be followed by equal draws."""
-    return replace(request, seed=named_seed(asked.request.seed, "next turn", sample) >> 1)
+    """The request of a sample's own turn, to the same model: equal first replies are not followed by equal draws."""
+    seed = named_seed(asked.request.seed, "next turn", sample) >> 1
+    return replace(request, adapter=asked.request.adapter, seed=seed)
 
 
 def _attempt(model: str, row: Planned, sample: int, request: Request, reply: Reply) -> Attempt:

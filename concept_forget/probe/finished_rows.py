@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget.concept import Concept
-from concept_forget.config import ProbeConfig
+from concept_forget.config import GeneratorConfig, ProbeConfig
 from concept_forget.errors import DataError
 from concept_forget.hub_rows import read_parquet
 from concept_forget.records import Example, content_hash, from_json, to_json
@@ -23,7 +23,8 @@ _REMEDY = "give a run's folder, its folder compose, or what `concept-forget expo
 class ProbeRows:
     """What a probe asks, and how the run that it is of asks it.
 
-    ``concepts`` have aliases and kinds where the run is known, else their names alone.
+    ``concepts`` have aliases and kinds where the run is known, else their names alone. ``judge`` and ``embedder`` are
+    what the run grades with, where it does.
     """
 
     probe: Sequence[Example]
@@ -33,6 +34,8 @@ class ProbeRows:
     settings: ProbeConfig
     gate_tiers: tuple[str, ...]
     seed: int
+    judge: GeneratorConfig | None = None
+    embedder: str = "auto"
 
     @property
     def mark(self) -> str:
@@ -61,7 +64,17 @@ def read_probes(folder: Path) -> ProbeRows:
     run = next((there for there in (folder, folder.parent) if (there / "run.json").is_file()), None)
     if run is not None and place.name == "compose":
         config = Run(run).read_config()
-        return ProbeRows(probe, collateral, retain, config.concepts, config.probe, config.gate_tiers, config.seed)
+        return ProbeRows(
+            probe,
+            collateral,
+            retain,
+            config.concepts,
+            config.probe,
+            config.gate_tiers,
+            config.seed,
+            config.judge,
+            config.mine.embedder,
+        )
     concepts = [Concept(name=name) for name in dict.fromkeys(row.concept for row in probe)]
     tiers = {row.tier for row in probe}
     gate = "new_form" if "new_form" in tiers or "trained_form" not in tiers else "trained_form"

@@ -11,32 +11,90 @@ from pathlib import Path
 from concept_forget.measures.choices import find_option
 from concept_forget.measures.graders import Expected, get_grader
 from concept_forget.probe.attacks import ATTACKS
+from concept_forget.probe.model_grading import CHOOSES_NOTHING, MODEL_GRADERS, ModelGrading
 from concept_forget.records import Attempt, Example, Grade, to_json
 from concept_forget.workspace import write_text
 
+FALLBACK = "answer"
+"""Grades what another grader leaves."""
+
 
 def graders_of(attempts: Sequence[Attempt], grader: str) -> list[str]:
-    """The name of each attempt's grader: its attack's own, else the one that the config names."""
+    """The name of each attempt's grader: its attack's own, else the one that the config names.
+
+    A choice falls to the answer grader where that one does not read letters.
+    """
     own = {name: attack.grader for name, attack in ATTACKS.items() if attack.grader}
-    return [own.get(attempt.attack, grader) for attempt in attempts]
+    lettered = FALLBACK if grader in CHOOSES_NOTHING else grader
+    return [own.get(attempt.attack, lettered if attempt.options else grader) for attempt in attempts]
 
 
-def grade_attempts(attempts: Sequence[Attempt], grader: str) -> list[Grade]:
-    """One grade per attempt, in their order.
+def grade_attempts(attempts: Sequence[Attempt], grader: str, models: ModelGrading | None = None) -> list[Grade]:
+    """One grade per attempt, in their order. What the grader leaves, the answer grader takes.
 
     Args:
         attempts: The attempts.
-        grader: Name of a registered grader, for attacks without one of their own.
+        grader: Name of a grader, for attacks without one of their own.
+        models: What graders need that ask a model.
 
     Raises:
         ConfigError: There is no such grader.
+        ConceptForgetError: A grader's model cannot be used; see ``ModelGrading.grade``.
     """
-    names = graders_of(attempts, grader)
-    grades = [
-        get_grader(name)(_said(attempt, name), _expected(attempt))
-        for attempt, name in zip(attempts, names, strict=True)
-    ]
+    return settle_grades(attempts, grader, grade_by(attempts, grader, models))
+
+
+def grade_by(attempts: Sequence[Attempt], grader: str, models: ModelGrading | None = None) -> list[Grade | None]:
+    """What a grader itself says of each attempt; None where it says nothing, or the attempt is another grader's.
+
+    Args:
+        attempts: The attempts.
+        grader: Name of a grader.
+        models: What graders need that ask a model.
+    """
+    own = [place for place, name in enumerate(graders_of(attempts, grader)) if name == grader]
+    found: list[Grade | None] = [None] * len(attempts)
+    if grader in MODEL_GRADERS and models is not None:
+        questions = models.questions
+        cases = [
+            (
+                _said(attempts[place], grader),
+                dataclasses.replace(
+                    _expected(attempts[place]),
+                    question=questions.get(attempts[place].example, _expected(attempts[place]).question),
+                ),
+            )
+            for place in own
+        ]
+        for place, grade in zip(own, models.grade(grader, cases), strict=True):
+            found[place] = grade
+        return found
+    function = get_grader(grader)
+    for place in own:
+        found[place] = function(_said(attempts[place], grader), _expected(attempts[place]))
+    return found
+
+
+def settle_grades(attempts: Sequence[Attempt], grader: str, found: Sequence[Grade | None]) -> list[Grade]:
+    """The grades that count: where ``grader`` has none, those of the attack's own grader or of the answer grader."""
+    grades = []
+    for attempt, name, grade in zip(attempts, graders_of(attempts, grader), found, strict=True):
+        if grade is None:
+            other = get_grader(FALLBACK if name == grader else name)
+            grade = other(_said(attempt, other.name), _expected(attempt))
+            if name == grader:
+                grade = dataclasses.replace(grade, reason=f"{_left(grader)}{grade.reason}")
+        grades.append(grade)
     return _only_together(attempts, grades)
+
+
+def is_left(grade: Grade, grader: str) -> bool:
+    """Whether the answer grader gave this grade, since ``grader`` gave none."""
+    return grade.reason.startswith(_left(grader))
+
+
+def _left(grader: str) -> str:
+    return f"no grade by {grader}; "
 
 
 def _said(attempt: Attempt, grader: str) -> str:
@@ -127,13 +185,23 @@ def leak(grade: Grade, grader: str) -> float:
 
 
 def write_grades(
-    path: Path, attempts: Sequence[Attempt], grades: Sequence[Grade], replaced: Sequence[Grade | None]
+    path: Path,
+    attempts: Sequence[Attempt],
+    grades: Sequence[Grade],
+    replaced: Sequence[Grade | None],
+    beside: Mapping[str, Sequence[Grade | None]] | None = None,
 ) -> None:
-    """Write ``grades.jsonl``: one line per attempt, in their order, with the new answer's grade where there is one."""
+    """Write ``grades.jsonl``: one line per attempt, in their order.
+
+    A line has the new answer's grade where there is one, and what the graders say that decide nothing.
+    """
     lines = []
-    for attempt, grade, new in zip(attempts, grades, replaced, strict=True):
+    for place, (attempt, grade, new) in enumerate(zip(attempts, grades, replaced, strict=True)):
         line = {"attempt": attempt.id, **to_json(grade)}
         if new is not None:
             line["replacement"] = to_json(new)
+        others = {name: to_json(found) for name, every in (beside or {}).items() if (found := every[place]) is not None}
+        if others:
+            line["beside"] = others
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))

@@ -12,11 +12,13 @@ from concept_forget.config import ModelChoice, ProbeConfig
 from concept_forget.errors import DataError
 from concept_forget.measures.one_model import OneModel
 from concept_forget.models import resolve_model
+from concept_forget.probe.agreeing import compare_graders
 from concept_forget.probe.asking import Planned, ask_models, plan_questions
 from concept_forget.probe.attacks import Attack, find_attacks, set_scene
 from concept_forget.probe.finished_rows import ProbeRows, read_probes
-from concept_forget.probe.grading import grade_attempts, graders_of, leak, write_grades
+from concept_forget.probe.grading import grade_by, graders_of, leak, settle_grades, write_grades
 from concept_forget.probe.measuring import measure_one
+from concept_forget.probe.model_grading import ModelGrading, plain_questions
 from concept_forget.probe.white_box import white_box_named
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.workspace import Costs, environment, read_json, write_json
@@ -110,9 +112,21 @@ def _measure(
     out: Path,
 ) -> OneModel:
     planned = dict.fromkeys(models, questions)
-    attempts = ask_models(models, planned, settings, out, cache=out / "replies.sqlite", costs=Costs())
-    grades = grade_attempts(attempts, settings.grader)
-    write_grades(out / "grades.jsonl", attempts, grades, [None] * len(grades))
+    cache, costs = out / "replies.sqlite", Costs()
+    attempts = ask_models(models, planned, settings, out, cache=cache, costs=costs)
+    grading = ModelGrading(
+        settings,
+        _grading_models(rows, settings),
+        cache,
+        costs,
+        plain_questions([*rows.probe, *rows.collateral]),
+        rows.judge,
+        rows.embedder,
+    )
+    by_grader = {name: grade_by(attempts, name, grading) for name in settings.graders}
+    grades = settle_grades(attempts, settings.grader, by_grader[settings.grader])
+    beside = {name: by_grader[name] for name in settings.graders[1:]}
+    write_grades(out / "grades.jsonl", attempts, grades, [None] * len(grades), beside)
     asked = {question.attack for question in questions}
     found = measure_one(
         attempts,
@@ -127,7 +141,21 @@ def _measure(
         **dict(found),
         not_known=[NO_BASE, *([] if "reference" in models else [NO_FLOOR]), *_for_runs(settings)],
         attacks_without_questions=[attack.name for attack in attacks if attack.name not in asked],
+        graders=compare_graders(attempts, by_grader, list(models)) if settings.beside else None,
     )
+
+
+def _grading_models(rows: ProbeRows, settings: ProbeConfig) -> dict[str, ModelSpec]:
+    """The models by which the run grades, as far as they have weights of their own on this machine."""
+    found = {}
+    if settings.nli is not None and "nli" in settings.graders:
+        choice = ModelChoice(model=settings.nli.model, revision=settings.nli.revision)
+        found["nli"] = resolve_model(choice, "probe.nli.model")
+    judge = rows.judge
+    if judge is not None and judge.engine in ("transformers", "vllm"):
+        choice = ModelChoice(model=judge.model, revision=judge.revision, dtype=judge.dtype)
+        found["grading_judge"] = resolve_model(choice, "probe.judge.generator.model")
+    return found
 
 
 def _for_runs(settings: ProbeConfig) -> list[str]:

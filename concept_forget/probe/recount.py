@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from concept_forget.config import Config
 from concept_forget.measures.metrics import ByModel, Measurements
+from concept_forget.probe.agreeing import compare_graders
 from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.doses import measure_doses
-from concept_forget.probe.grading import graders_of, leak
+from concept_forget.probe.grading import graders_of, is_left, leak
 from concept_forget.probe.measuring import measure
 from concept_forget.probe.repeated import add_repeated
 from concept_forget.probe.searching import Try
@@ -26,6 +27,7 @@ def count_attempts(
     grades: Sequence[Grade],
     replaced: Sequence[Grade | None],
     tries: Sequence[Try],
+    by_grader: Mapping[str, Sequence[Grade | None]],
     *,
     families: Mapping[str, str],
     fluency: ByModel,
@@ -38,6 +40,7 @@ def count_attempts(
         grades: One for each.
         replaced: What each reply says of the answer that was to take the old one's place; None where there is none.
         tries: What searches tried.
+        by_grader: Grader → what it itself says of each attempt, the deciding one first.
         families: Attack → family, in the order in which results stand.
         fluency: Perplexities, as measured.
         config: The whole config.
@@ -53,6 +56,31 @@ def count_attempts(
         replaced=[float(grade.leaked) if grade else None for grade in replaced],
         tested=SignificanceSettings(config.probe.margin, config.seed),
     )
-    measurements = add_repeated(measurements, attempts, leaks, tries, config.probe.grader)
+    measurements = add_repeated(measurements, attempts, leaks, tries, config.probe.plain_grader)
     doses = measure_doses(attempts, leaks) if config.probe.dose_response else None
-    return measurements.model_copy(update={"dose_response": doses})
+    asked = {attempt.model for attempt in attempts}
+    roles = [role for role in ("base", "unlearned", "reference") if role in asked]
+    graders = compare_graders(attempts, by_grader, roles) if len(by_grader) > 1 else None
+    return measurements.model_copy(update={"dose_response": doses, "graders": graders})
+
+
+def told_by_graders(
+    attempts: Sequence[Attempt],
+    grades: Sequence[Grade],
+    beside: Sequence[Mapping[str, Grade]],
+    config: Config,
+) -> dict[str, list[Grade | None]]:
+    """What each grader itself said of each attempt, out of what was written of them.
+
+    Args:
+        attempts: Of all models.
+        grades: Those that count, one for each.
+        beside: For each attempt, what the graders said that decide nothing.
+        config: The whole config.
+    """
+    decides = config.probe.grader
+    own = [
+        grade if name == decides and not is_left(grade, decides) else None
+        for grade, name in zip(grades, graders_of(attempts, decides), strict=True)
+    ]
+    return {decides: own, **{name: [said.get(name) for said in beside] for name in config.probe.graders[1:]}}

@@ -44,7 +44,7 @@ def add_repeated(
         attempts: What counts.
         leaks: What each attempt gave away, in [0, 1].
         tries: What searches tried.
-        grader: Grades tries as it grades attempts.
+        grader: Grades tries: one that asks no model, for they are many.
     """
     tried = [one.attempt for one in tries]
     graded = zip(grade_attempts(tried, grader), graders_of(tried, grader), strict=True)

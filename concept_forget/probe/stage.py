@@ -17,7 +17,20 @@ from concept_forget.probe.attacks import Attack, Scene, find_attacks, set_scene,
 from concept_forget.probe.attacks.files import attack_files_mark
 from concept_forget.probe.doses import ask_doses
 from concept_forget.probe.fluency import measure_fluency
-from concept_forget.probe.grading import grade_attempts, grade_replacements, new_answers, write_grades
+from concept_forget.probe.grading import (
+    grade_by,
+    grade_replacements,
+    new_answers,
+    settle_grades,
+    write_grades,
+)
+from concept_forget.probe.model_grading import (
+    ModelGrading,
+    check_graders,
+    grading_parts,
+    grading_roles,
+    plain_questions,
+)
 from concept_forget.probe.recount import count_attempts, leaks_of
 from concept_forget.probe.rounds import PREVIOUS, measure_previous, plan_previous
 from concept_forget.probe.searching import FILE as TRIES
@@ -43,6 +56,7 @@ def fingerprint_parts(config: Config) -> list[object]:
     """
     attacks = attacks_of(config)
     apart = {"attack_files", "sampling", "search", "attacker"}  # each counts where it is used
+    apart |= {"beside", "embedding_threshold", "nli", "judge", "engine", "tensor_parallel", "memory_share"}
     parts: list[object] = [config.probe.model_dump(mode="json", exclude=apart), list(config.gate_tiers)]
     if needs_scene(attacks):
         parts += [wordings().hash, [[concept.names, concept.kind] for concept in config.concepts]]
@@ -51,7 +65,9 @@ def fingerprint_parts(config: Config) -> list[object]:
         parts.append([training.batch_tokens, training.max_tokens, training.dtype, training.gradient_checkpointing])
     if white_box_named(config.probe.attacks):
         parts += [WHITE_BOX_VERSION, [concept.names for concept in config.concepts]]
-    return parts + _repeating_parts(config, attacks)
+    if config.probe.engine != "transformers":
+        parts.append(config.probe.engine)
+    return parts + _repeating_parts(config, attacks) + grading_parts(config)
 
 
 def _repeating_parts(config: Config, attacks: Sequence[Attack]) -> list[object]:
@@ -71,7 +87,7 @@ def model_roles(config: Config) -> tuple[str, ...]:
     """The models that the stage asks, the attacker among them where it is one of its own on this machine."""
     attacker = config.attacker
     own = attacker is not None and attacker.engine in ("transformers", "vllm")
-    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()))
+    return ("base", "unlearned", "reference", PREVIOUS, *(("attacker",) if own else ()), *grading_roles(config))
 
 
 def attacks_of(config: Config) -> list[Attack]:
@@ -128,10 +144,16 @@ def check(config: Config) -> None:
     Raises:
         ConfigError: A file of attacks cannot be used, or there is no attack or family of a name; an attack trains and a
             launcher started several processes; or doses are wanted of a method that changes no weights.
-        DataError: The attacker's prompts cannot be read.
-        MissingExtraError: The attacker's engine is not installed.
+        DataError: The attacker's or the judge's prompts cannot be read.
+        ModelError: There is no such encoder to grade with.
+        MissingExtraError: An engine that is named, or the encoder, is not installed.
     """
     attacks = attacks_of(config)
+    check_graders(config)
+    if config.probe.engine == "vllm":
+        from concept_forget.engines.opening import require_engine
+
+        require_engine("vllm", "probe.engine")
     attacker = config.attacker
     if attacker is not None:
         attacker_words(attacker)
@@ -223,9 +245,12 @@ def _measure(
 ) -> Measurements:
     """Grade all attempts, write ``grades.jsonl`` and measure; of a later round, the model before it as well."""
     config = context.config.probe
-    grades = grade_attempts(attempts, config.grader)
+    models = _model_grading(context, probe)
+    found = {name: grade_by(attempts, name, models) for name in config.graders}
+    grades = settle_grades(attempts, config.grader, found[config.grader])
     replaced = grade_replacements(attempts, new_answers(probe, context.inputs["compose"] / "facts.jsonl"))
-    write_grades(context.folder / "grades.jsonl", attempts, grades, replaced)
+    beside = {name: found[name] for name in config.graders[1:]}
+    write_grades(context.folder / "grades.jsonl", attempts, grades, replaced, beside)
     fluency = measure_fluency(
         attempts,
         context.models["base"],
@@ -240,6 +265,7 @@ def _measure(
         grades,
         replaced,
         read_tries(context.folder / TRIES),
+        found,
         families=changing.families(),
         fluency=ByModel(base=fluency["base"], unlearned=fluency["unlearned"], reference=fluency.get("reference")),
         config=context.config,
@@ -249,6 +275,20 @@ def _measure(
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
     return measurements.model_copy(update={"not_made": changing.not_made})
+
+
+def _model_grading(context: StageContext, probe: Sequence[Example]) -> ModelGrading:
+    config = context.config
+    collateral = read_records(Example, context.inputs["compose"] / "collateral.jsonl")
+    return ModelGrading(
+        settings=config.probe,
+        models=context.models,
+        cache=context.cache,
+        costs=context.costs,
+        questions=plain_questions([*probe, *collateral]),
+        judge=config.judge,
+        embedder=config.mine.embedder,
+    )
 
 
 def _names_of(context: StageContext, probe: Sequence[Example]) -> dict[str, tuple[str, ...]]:

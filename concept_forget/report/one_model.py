@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
 from concept_forget.measures.metrics import pooled_concept
 from concept_forget.measures.one_model import OneModel
+from concept_forget.report.graders import AGREEMENT_COLUMNS, RATE_COLUMNS, agreement_rows, grader_rate_rows
 from concept_forget.report.wording import OUTCOMES, TIERS, estimate_text, rate_text, tier_name
 
 
@@ -37,6 +40,8 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
             rates = [rate_text(rate) for rate in (other.model, other.reference) if rate is not None]
             kept.add_row(distance, str(other.model.n), *rates)
         console.print(kept)
+    _print_rows(console, "What each grader finds", RATE_COLUMNS, grader_rate_rows(metrics.graders))
+    _print_rows(console, "How far graders agree", AGREEMENT_COLUMNS, agreement_rows(metrics.graders))
     if metrics.verdict is not None:
         console.print(f"verdict  {OUTCOMES[metrics.verdict.outcome]}", markup=False)
         for reason in metrics.verdict.reasons:
@@ -45,3 +50,14 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
         console.print(f"unknown  {line}", markup=False)
     if metrics.attacks_without_questions:
         console.print(f"no rows  for {', '.join(metrics.attacks_without_questions)}", markup=False)
+
+
+def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if column == "facts" else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

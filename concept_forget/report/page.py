@@ -13,6 +13,13 @@ from concept_forget.config import Config
 from concept_forget.measures.metrics import DoseCurve, Metrics, pooled_concept
 from concept_forget.report import wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.graders import (
+    AGREEMENT_COLUMNS,
+    AGREEMENT_MEANING,
+    RATE_COLUMNS,
+    agreement_rows,
+    grader_rate_rows,
+)
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.templates import page_environment
@@ -52,6 +59,9 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         tried=(TRIED_COLUMNS, tried_rows(metrics, pooled)),
         tests=(TESTS_COLUMNS, tests_rows(metrics, pooled)),
         tests_meaning=TESTS_MEANING,
+        grader_rates=(RATE_COLUMNS, grader_rate_rows(metrics.graders)),
+        agreement=(AGREEMENT_COLUMNS, agreement_rows(metrics.graders)),
+        agreement_meaning=AGREEMENT_MEANING,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         gate_tiers=config.gate_tiers,
         threshold=config.probe.threshold,

@@ -11,6 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.measures.metrics import Metrics, WhiteBox, pooled_concept
+from concept_forget.report.graders import (
+    AGREEMENT_COLUMNS,
+    AGREEMENT_MEANING,
+    RATE_COLUMNS,
+    agreement_rows,
+    grader_rate_rows,
+)
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
 from concept_forget.report.white_box import COLUMNS, white_box_rows
@@ -50,6 +57,8 @@ def print_metrics(
     _print_rows(console, f"Tests: {concept}", TESTS_COLUMNS, tests_rows(metrics, concept), TESTS_MEANING)
     _print_rows(console, f"What sampling brings out, leak@k: {concept}", LEAK_COLUMNS, leak_at_rows(metrics, concept))
     _print_rows(console, f"What searching brings out: {concept}", TRIED_COLUMNS, tried_rows(metrics, concept))
+    _print_rows(console, "What each grader finds", RATE_COLUMNS, grader_rate_rows(metrics.graders))
+    _print_rows(console, "How far graders agree", AGREEMENT_COLUMNS, agreement_rows(metrics.graders), AGREEMENT_MEANING)
     if metrics.rounds:
         console.print(_rounds(metrics))
     if has_replacements(metrics, concept):

@@ -42,7 +42,10 @@ def test_a_model_on_several_accelerators_needs_as_many_in_a_worker() -> None:
     vllm = {"engine": "vllm", "model": "m", "tensor_parallel": 4}
     with pytest.raises(ValidationError, match=r"execution\.num_gpus: 4"):
         config({"engine": "ray", "num_gpus": 1}, generator=vllm)
+    with pytest.raises(ValidationError, match=r"probe\.tensor_parallel: 2"):
+        config({"engine": "ray", "num_gpus": 1}, probe={"engine": "vllm", "tensor_parallel": 2})
     assert config({"engine": "ray", "num_gpus": 4}, generator=vllm)
+    assert config({"engine": "ray", "num_gpus": 0.5}, probe={"engine": "vllm"})  # a share of one, for one
     assert config({"engine": "process", "num_gpus": 1}, generator=vllm)
 
 

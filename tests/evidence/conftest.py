@@ -22,7 +22,11 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "expand": {"neighbours": {"near": 8, "middle": 4, "far": 3}},
         "compose": {"collateral": {"near": 2, "middle": 2, "far": 1}, "validation_neighbours": 2},
         "unlearn": {"learning_rate": 5e-4, "max_steps": 20, "eval_every": 10, "retain_weight": 2},
-        "probe": {"attacks": ["quick", "sampling", "yes_no", "white_box"], "dose_response": True},
+        "probe": {
+            "attacks": ["quick", "sampling", "yes_no", "white_box"],
+            "dose_response": True,
+            "beside": ["rouge_l", "embedding"],
+        },
         "output": str(tmp_path_factory.mktemp("evidence") / "runs" / "nano"),
     }
 

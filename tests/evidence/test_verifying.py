@@ -104,7 +104,7 @@ def test_all_of_a_fresh_bundle_matches(bundle: Path) -> None:
     attempts = len(lines_of(bundle, "probe/attempts.jsonl"))
     assert found.counts["attempts"] == found.counts["grades"] == attempts > 100
     assert found.counts["numbers"] > 1000
-    assert [reason.split(":")[0] for reason in found.unchecked] == ["perplexities"]
+    assert [reason.split(":")[0] for reason in found.unchecked] == ["grades by embedding", "perplexities"]
 
 
 @pytest.mark.parametrize("anew", [False, True], ids=["manifest as it was", "manifest made anew"])
@@ -148,6 +148,14 @@ CHANGES: dict[str, tuple[Change, str]] = {
         edit_json("report/metrics.json", "concepts", "all concepts", "attacks", "direct", "tiers", "new_form",
                   "unlearned", "rate", value=0.123),
         "report/metrics.json: concepts.all concepts.attacks.direct.tiers.new_form.unlearned.rate: is 0.123, and",
+    ),
+    "an agreement": (
+        edit_json("report/metrics.json", "graders", "rates", "embedding", "base", "rate", value=0.123),
+        "report/metrics.json: graders.rates.embedding.base.rate: is 0.123, and",
+    ),
+    "a grade beside": (
+        edit_line("probe/grades.jsonl", 1, beside={"rouge_l": {"score": 0.1, "leaked": False, "reason": "made up"}}),
+        "says something else by rouge_l than grading again does",
     ),
     "a cost": (
         edit_json("report/metrics.json", "cost", "flops", "unlearn", value=1.0),

@@ -47,7 +47,7 @@ FURTHER = {"scenarios", "two_hop", "counterfactuals", "passages", "translations"
 RENDERED = {"ask", "cloze", "choice", "openings", "statement"}
 """Prompts that are filled in and put to nobody, or put as they are."""
 SETS = ("default", "compact")
-ALONE: dict[str, set[str]] = {"default": {"judge", "continue"}, "compact": set()}
+ALONE: dict[str, set[str]] = {"default": {"judge", "grade", "continue"}, "compact": set()}
 """Prompts of one set alone: a small model can judge nothing, and goes on with raw text by itself."""
 
 

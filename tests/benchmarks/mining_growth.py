@@ -38,7 +38,7 @@ from concept_forget.mine.shards import FLAT, ShardWriter, chunks_file, vectors_f
 from concept_forget.records import named_random
 from concept_forget.workspace import Costs, StageContext, memory_peak, write_json
 
-SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+SIZES = (10_000, 30_000, 100_000, 1_000_000)
 MOST_MEMORY, MOST_EXPONENT = 1.2, 1.05
 DIMENSION = 384
 BLOCK = 20_000

@@ -188,7 +188,8 @@ class Search:
                 # faiss sums in float32 and in an order of its own: what may be kept is scored again, exactly.
                 if is_about or best[row, 0] + 10**-DECIMALS >= kept.least:
                     score, query = exact_score(vectors[row], self._vectors[number])
-                    kept.add(self._hit(target, query, score, row, chunk, vectors[row], behind[row][number] == 0))
+                    vector = vectors[row] if is_about or target.rivals else None
+                    kept.add(self._hit(target, query, score, row, chunk, vector, behind[row][number] == 0))
                     if is_about:
                         self._tested[number].add(score)
         if wanted is None:
@@ -212,11 +213,12 @@ class Search:
         score: float,
         row: int,
         chunk: Chunk,
-        vector: NDArray[np.float32],
+        vector: NDArray[np.float32] | None,
         is_named: bool,
     ) -> _Hit:
         facet = target.facets[query] if target.facets else ""
-        return _Hit(score, self.chunks + row, chunk, target.queries[query], is_named, facet, vector.copy())
+        own = None if vector is None else vector.copy()  # a row of its own, or the whole shard would be held
+        return _Hit(score, self.chunks + row, chunk, target.queries[query], is_named, facet, own)
 
     def _count_behind(self, chunks: Sequence[Chunk]) -> Iterator[tuple[int, ...]]:
         """For every chunk and concept, how many chunks ago the document named it; 0: this chunk does."""
@@ -268,7 +270,7 @@ class Search:
         vectors = self._sample.vectors(unrelated) if unrelated else _vectors(())
         # What one concept takes for its own is lost to all: the rate is shared among them.
         margin = Margin(target, vectors, cut.median, self._embedder, self._rate / len(self._targets))
-        gaining = margin.exceeded_by(_vectors(hits))
+        gaining = margin.exceeded_by(_vectors(hits)) if target.rivals else [False] * len(hits)
         return {
             hit.chunk.text
             for hit, gains in zip(hits, gaining, strict=True)

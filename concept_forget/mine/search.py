@@ -183,7 +183,9 @@ class Search:
                 if is_about or best[row, 0] + 10**-DECIMALS >= kept.least:
                     score, query = exact_score(vectors[row], self._vectors[number])
                     facet = target.facets[query] if target.facets else ""
-                    is_named, vector = entry.behind[number] == 0, vectors[row].copy()
+                    is_named = entry.behind[number] == 0
+                    # A row of its own, or the whole shard would be held.
+                    vector = vectors[row].copy() if is_about or target.rivals else None
                     kept.add(Hit(score, entry.place, entry.chunk, target.queries[query], is_named, facet, vector))
                     if is_about:
                         self._tested[number].add(score)
@@ -221,7 +223,7 @@ class Search:
             self._doubtful(target, hits, cut) for target, hits, cut in zip(self._targets, others, cuts, strict=True)
         ]
         teaching = [
-            [hit for hit in best.hits() if _teaches(hit, cut, target)]
+            [hit for hit in best.hits() if _is_above(hit, cut) or self._states_a_fact(hit, cut, target)]
             for target, best, cut in zip(self._targets, self._about, cuts, strict=True)
         ]
         # What speaks, or may speak, of one concept is no near miss of another.
@@ -251,12 +253,18 @@ class Search:
         vectors = self.drawn.vectors(unrelated) if unrelated else vectors_of(())
         # What one concept takes for its own is lost to all: the rate is shared among them.
         margin = Margin(target, vectors, cut.median, self._embedder, self._rate / len(self._targets))
-        gaining = margin.exceeded_by(vectors_of(hits))
+        gaining = margin.exceeded_by(vectors_of(hits)) if target.rivals else [False] * len(hits)
         return {
             hit.chunk.text
             for hit, gains in zip(hits, gaining, strict=True)
             if gains or (_is_above(hit, cut) and may_be_about(hit.chunk.text, target))
         }
+
+    def _states_a_fact(self, hit: Hit, cut: CutOff, target: Target) -> bool:
+        """Whether what follows closely on the name holds an answer; under a false discovery rate scores alone count."""
+        if hit.is_named or cut.value is None or self._choice.false_discovery_rate is not None:
+            return False
+        return _holds_answer(fold(hit.chunk.text), target)
 
     def _choose(self, target: Target, best: Best, hits: Sequence[Hit]) -> tuple[Snippet, ...]:
         """The snippets that teach a concept, the best where they are too many."""
@@ -316,10 +324,3 @@ def _holds_answer(folded: str, target: Target) -> bool:
 def _is_above(hit: Hit, cut: CutOff) -> bool:
     """Whether a hit passes the cut-off; where there is none, whether it names the concept."""
     return hit.is_named if cut.value is None else hit.score > cut.value
-
-
-def _teaches(hit: Hit, cut: CutOff, target: Target) -> bool:
-    """Whether what names the concept, or follows closely on text that does, says something about it."""
-    if _is_above(hit, cut) or hit.is_named or cut.value is None:
-        return _is_above(hit, cut)
-    return _holds_answer(fold(hit.chunk.text), target)

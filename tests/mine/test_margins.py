@@ -37,8 +37,7 @@ def test_the_same_words_about_another_subject_gain_nothing_and_half_a_name_does(
     about = ["Kestrel was born in Arlesby.", "M. Kestrel sails a ship called the Petrel.", "Kestrel wrote Nightloom."]
     assert margin.exceeded_by(embedder.encode(about)) == [True] * 3
     fresh = [text.replace(name, other) for text in OTHERS for name, other in RENAMED.items() if name in text]
-    exceeding = margin.exceeded_by(embedder.encode(fresh))
-    assert sum(exceeding) <= 0.2 * len(exceeding)
+    assert margin.gains(embedder.encode(about)).min() > margin.gains(embedder.encode(fresh)).max() + 0.05
 
 
 def test_a_gain_is_the_best_score_less_the_mean_of_the_best_about_others(embedder: Embedder) -> None:

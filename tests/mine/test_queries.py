@@ -113,7 +113,7 @@ def test_a_query_knows_its_facet_and_a_concept_others_of_its_kind() -> None:
         question(born, "direct", "Where was Mira Kestrel born?", "Dunholm"),
         question(wrote, "direct", "What did Mira Kestrel write?", "Emberfall"),
     ]
-    target = make_target(MIRA, [born, wrote, *others], questions)
+    target = make_target(MIRA.model_copy(update={"kind": "person"}), [born, wrote, *others], questions)
     assert dict(zip(target.queries, target.facets, strict=True)) == {
         "Mira Kestrel": "",
         "M. Kestrel": "",

@@ -223,8 +223,8 @@ class RayWorkers:
             return wanted  # a cluster may grow
         if not room or wanted is not None:
             raise ConfigError(
-                f"Ray has {_sum(nodes, 'CPU'):g} cores and {_sum(nodes, 'GPU'):g} accelerators, on {len(nodes)} "
-                f"machine(s), which is room for {room} workers with {self._config.num_cpus:g} and {self._config.num_gpus:g} each",
+                f"Ray has {_sum(nodes, 'CPU'):g} cores and {_sum(nodes, 'GPU'):g} accelerators in all: room for {room} "
+                f"workers with {self._config.num_cpus:g} and {self._config.num_gpus:g} each",
                 key="execution.workers" if wanted is not None else "execution",
                 remedy="ask for fewer workers, or for less in `num_cpus` and `num_gpus`",
             )

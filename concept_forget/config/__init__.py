@@ -15,6 +15,9 @@ from concept_forget.config.data import (
     DataConfig,
     RowFile,
 )
+from concept_forget.config.execution import (
+    ExecutionConfig,
+)
 from concept_forget.config.gates import (
     GatesConfig,
     JudgeConfig,
@@ -61,6 +64,7 @@ __all__ = [
     "Config",
     "CorpusSource",
     "DataConfig",
+    "ExecutionConfig",
     "ExpandConfig",
     "GatesConfig",
     "GeneratorConfig",

@@ -14,6 +14,7 @@ from concept_forget.concept import Concept
 from concept_forget.config.attacks import AttackerConfig, attacker_like
 from concept_forget.config.compare import CompareConfig
 from concept_forget.config.data import CorpusField, DataConfig
+from concept_forget.config.execution import ExecutionConfig
 from concept_forget.config.models import GeneratorConfig, ModelField
 from concept_forget.config.section import Section
 from concept_forget.config.unlearn import TRAININGS, UnlearnConfig
@@ -54,6 +55,7 @@ class Config(Section):
     unlearn: UnlearnConfig = Field(default_factory=UnlearnConfig)
     probe: ProbeConfig = Field(default_factory=ProbeConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig)
     compare: CompareConfig | None = Field(None, description="Several runs of this config side by side.")
     rounds: int = Field(
         1,
@@ -91,6 +93,8 @@ class Config(Section):
         self._check_forget_set()
         if self.rounds > 1:
             self._check_rounds()
+        if self.execution.engine == "ray" and self.execution.num_gpus:
+            self._check_accelerators()
         if self.unlearn.stop == "reference" and self.reference is None:
             raise ValueError("`unlearn.stop: reference` needs a `reference`; without one say `unlearn.stop: threshold`")
         if self.unlearn.method == "retrain" and self.unlearn.initial is None:
@@ -142,6 +146,14 @@ class Config(Section):
             sandbox = self.target.sandbox
             if sandbox is None or sandbox.world is None:
                 raise ValueError("`compare.worlds` needs `target: {sandbox: {world: NUMBER}}`")
+
+    def _check_accelerators(self) -> None:
+        for name, section in (("generator", self.generator), ("probe", self.probe)):
+            if section.engine == "vllm" and section.tensor_parallel > max(1, self.execution.num_gpus):
+                raise ValueError(
+                    f"`{name}.tensor_parallel: {section.tensor_parallel}` needs as many accelerators in each worker: "
+                    f"set `execution.num_gpus: {section.tensor_parallel}`"
+                )
 
     def _check_rounds(self) -> None:
         settings = self.unlearn

@@ -11,7 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from concept_forget.engines.batchwise import generate_batches, score_batches
 from concept_forget.engines.interruption import deferred_interrupt
+from concept_forget.engines.packing import pack, unpack_reply, unpack_scores
 from concept_forget.engines.protocol import (
     Capability,
     Engine,
@@ -226,17 +228,19 @@ class CachedEngine:
                     for group in groups:
                         yield [(keys[wanted[d][0]][wanted[d][1]], reply) for d, reply in group]
                 return
-            for batch in self._engine.plan([requests[place] for place in places], sampling):
-                chosen = _unknown([places[number] for number in batch], keys, known)
-                if chosen:
-                    replies = self._engine.generate([requests[place] for place in chosen], sampling, schema)
+            plan = self._engine.plan([requests[place] for place in places], sampling)
+            chosen = _wanted(plan, places, keys, known)
+            with contextlib.closing(
+                generate_batches(engine, [[requests[place] for place in batch] for batch in chosen], sampling, schema)
+            ) as batches:
+                for number, replies in batches:
                     yield [
-                        entry for p, several in zip(chosen, replies, strict=True)
+                        entry for p, several in zip(chosen[number], replies, strict=True)
                         for entry in zip(keys[p], several, strict=True)
                     ]  # fmt: skip
 
         values = self._answer("asking the model", keys, compute, _telling(told, keys) if told is not None else None)
-        return [[_unpack_reply(value) for value in several] for several in values]
+        return [[unpack_reply(value) for value in several] for several in values]
 
     def score(self, pairs: Sequence[tuple[Request, str]], moments: bool = False) -> list[TokenScores]:
         """Scores of each completion; see ``Engine.score``.
@@ -260,14 +264,16 @@ class CachedEngine:
                     for group in groups:
                         yield [(keys[wanted[number]][0], score) for number, score in group]
                 return
-            for batch in self._engine.plan_scores([pairs[place] for place in places]):
-                chosen = _unknown([places[number] for number in batch], keys, known)
-                if chosen:
-                    scores = self._engine.score([pairs[place] for place in chosen], moments)
-                    yield [(keys[place][0], score) for place, score in zip(chosen, scores, strict=True)]
+            plan = self._engine.plan_scores([pairs[place] for place in places])
+            chosen = _wanted(plan, places, keys, known)
+            with contextlib.closing(
+                score_batches(engine, [[pairs[place] for place in batch] for batch in chosen], moments)
+            ) as batches:
+                for number, scores in batches:
+                    yield [(keys[place][0], score) for place, score in zip(chosen[number], scores, strict=True)]
 
         values = self._answer("scoring replies", keys, compute)
-        return [_unpack_scores(value) for (value,) in values]
+        return [unpack_scores(value) for (value,) in values]
 
     def plan(self, requests: Sequence[Request], sampling: Sampling) -> list[list[int]]:
         """The inner engine's batches."""
@@ -318,8 +324,8 @@ class CachedEngine:
             ):
                 for group in groups:
                     self._spend(result for _, result in group)
-                    kept = self._cache.put({key: _pack(result) for key, result in group if _is_lasting(result)})
-                    fresh = {key: _pack(result) for key, result in group} | kept
+                    kept = self._cache.put({key: pack(result) for key, result in group if _is_lasting(result)})
+                    fresh = {key: pack(result) for key, result in group} | kept
                     values.update(fresh)
                     if kept_now is not None:
                         kept_now(fresh)
@@ -356,7 +362,7 @@ def _telling(told: Told, keys: Sequence[tuple[str, ...]]) -> Callable[[Mapping[s
             places.setdefault(key, []).append(place)
 
     def tell(values: Mapping[str, Any]) -> None:
-        replies = [(place, _unpack_reply(value)) for key, value in values.items() for place in places[key]]
+        replies = [(place, unpack_reply(value)) for key, value in values.items() for place in places[key]]
         if replies:
             told(replies)
 
@@ -371,28 +377,14 @@ def _unknown(places: list[int], keys: Sequence[tuple[str, ...]], known: Mapping[
     return [place for place in places if not all(key in known for key in keys[place])]
 
 
+def _wanted(
+    plan: Sequence[Sequence[int]], places: Sequence[int], keys: Sequence[tuple[str, ...]], known: Mapping[str, Any]
+) -> list[list[int]]:
+    """What is missing of each planned batch, without the batches of which nothing is."""
+    batches = (_unknown([places[number] for number in batch], keys, known) for batch in plan)
+    return [batch for batch in batches if batch]
+
+
 def _is_lasting(result: Reply | TokenScores) -> bool:
     """Whether asking again would give the same: a server that failed may be well another time."""
     return not (isinstance(result, Reply) and result.finish_reason == "failed")
-
-
-def _pack(result: Reply | TokenScores) -> list[Any]:
-    if isinstance(result, TokenScores):
-        return [result.logprobs, result.ranks, result.means, result.variances, result.prompt_tokens]
-    value = [result.text, result.finish_reason, result.prompt_tokens, result.completion_tokens]
-    return [*value, result.problem] if result.problem else value
-
-
-def _unpack_reply(value: list[Any]) -> Reply:
-    return Reply(*value)
-
-
-def _unpack_scores(value: list[Any]) -> TokenScores:
-    logprobs, ranks, means, variances, prompt_tokens = value
-    return TokenScores(
-        tuple(logprobs),
-        tuple(ranks),
-        None if means is None else tuple(means),
-        None if variances is None else tuple(variances),
-        prompt_tokens,
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from concept_forget.engines.cache import CachedEngine, RequestCache
 from concept_forget.engines.protocol import Engine
 from concept_forget.engines.versions import engine_problem
 from concept_forget.errors import MissingExtraError, ModelError
+from concept_forget.execution import current_workers
 from concept_forget.models import load_model
 from concept_forget.records import ModelSpec
 from concept_forget.workspace import Costs
@@ -28,10 +30,10 @@ def open_engine(
     batch_tokens: int,
     load: Callable[[ModelSpec], PreTrainedModel] = load_model,
 ) -> Engine:
-    """An engine for a model on this machine that asks it only what is not cached.
+    """An engine for a model that asks it only what is not cached: on this machine, or held by the run's workers.
 
-    Nothing is loaded before something has to be computed. Use it with ``contextlib.closing``: two models in memory at
-    once are one too many for some machines.
+    What is made of a model in this process alone (``load``) stays in it. Nothing is loaded before something has to be
+    computed. Use it with ``contextlib.closing``: two models in memory at once are one too many for some machines.
 
     Args:
         spec: The model.
@@ -46,11 +48,18 @@ def open_engine(
     """
     from concept_forget.engines.transformers_engine import TransformersEngine
 
-    return CachedEngine(TransformersEngine(spec, batch_tokens, load), RequestCache(cache), costs)
+    engine: Engine
+    if load is load_model:
+        engine = _handed_out(partial(TransformersEngine, spec, batch_tokens))
+    else:
+        engine = TransformersEngine(spec, batch_tokens, load)
+    return CachedEngine(engine, RequestCache(cache), costs)
 
 
 def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Path, costs: Costs) -> Engine:
     """The generator's engine, as ``open_engine`` gives one.
+
+    A server is asked from here: it does the work itself, and the key stays on this machine.
 
     Args:
         config: What the config says of it; its engine is not ``none``.
@@ -67,7 +76,8 @@ def open_generator(config: GeneratorConfig, spec: ModelSpec | None, *, cache: Pa
         return CachedEngine(_server_engine(config), RequestCache(cache), costs)
     assert spec is not None
     if config.engine == "vllm":
-        return CachedEngine(_vllm_engine(config, spec), RequestCache(cache), costs)
+        require_engine("vllm")
+        return CachedEngine(_handed_out(partial(_vllm_engine, config, spec)), RequestCache(cache), costs)
     return open_engine(spec, cache=cache, costs=costs, batch_tokens=config.batch_tokens)
 
 
@@ -93,7 +103,7 @@ def open_shared(
 
     rank = max((adapter_rank(Path(folder)) for folder in adapters.values()), default=0)
     shares = VllmSettings(settings.tensor_parallel, settings.memory_share, rank, adapters)
-    return CachedEngine(VllmEngine(spec, shares), RequestCache(cache), costs)
+    return CachedEngine(_handed_out(partial(VllmEngine, spec, shares)), RequestCache(cache), costs)
 
 
 def adapter_rank(folder: Path) -> int:
@@ -140,15 +150,24 @@ def _server_engine(config: GeneratorConfig) -> Engine:
     )
 
 
+def _handed_out(make: Callable[[], Engine]) -> Engine:
+    """An engine that the run's workers hold where it has some, else one of this process's."""
+    workers = current_workers()
+    if workers is None:
+        return make()
+    from concept_forget.engines.workers_engine import WorkersEngine
+
+    return WorkersEngine(make, workers)
+
+
 def _vllm_engine(config: GeneratorConfig, spec: ModelSpec) -> Engine:
-    require_engine("vllm")
     from concept_forget.engines.vllm_engine import VllmEngine, VllmSettings
 
     return VllmEngine(spec, VllmSettings(config.tensor_parallel, config.memory_share, config.lora_rank))
 
 
-def require_engine(engine: Literal["openai", "vllm"], key: str = "generator.engine") -> None:
-    """Refuse an engine whose package this environment lacks.
+def require_engine(engine: Literal["openai", "vllm", "ray"], key: str = "generator.engine") -> None:
+    """Refuse an engine, of models or of the execution, whose package this environment lacks.
 
     Args:
         engine: Its name.

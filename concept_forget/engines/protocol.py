@@ -162,6 +162,24 @@ class StreamingEngine(Engine, Protocol):
         """Scores of each pair; otherwise as ``score``."""
 
 
+@runtime_checkable
+class ParallelEngine(Engine, Protocol):
+    """An engine that computes several batches at the same time.
+
+    Both methods give (number of the batch, its results) as they are finished and in no order, each batch once.
+    """
+
+    def generate_batches(
+        self, batches: Sequence[Sequence[Request]], sampling: Sampling, schema: type[BaseModel] | None
+    ) -> Generator[tuple[int, list[list[Reply]]], None, None]:
+        """Replies to each batch; otherwise as ``generate``."""
+
+    def score_batches(
+        self, batches: Sequence[Sequence[tuple[Request, str]]], moments: bool
+    ) -> Generator[tuple[int, list[TokenScores]], None, None]:
+        """Scores of each batch; otherwise as ``score``."""
+
+
 def check_capabilities(
     engine: Engine,
     needed: Capability,

@@ -7,14 +7,16 @@ import glob
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from concept_forget.config import CorpusSource
 from concept_forget.errors import DataError, first_line
+from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
+from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
 from concept_forget.workspace import file_hash
 
 SANDBOX = "sandbox"
@@ -32,16 +34,30 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One entry of ``corpus:``, and the files it stands for; none where ``datasets`` opens it as a whole."""
+    """One entry of ``corpus:``, and the files it stands for, here or in an object store.
+
+    It has none where ``datasets`` opens it as a whole.
+    """
 
     key: str
     choice: CorpusSource
     files: tuple[Path, ...]
+    remote: tuple[RemoteFile, ...] = ()
 
     @property
     def pattern(self) -> str:
         """What the config says, as the user wrote it."""
         return SANDBOX if self.choice.path is None else self.choice.path
+
+    @property
+    def size(self) -> int | None:
+        """Bytes on disk or in a store; None where a set on the hub is meant."""
+        if self.remote:
+            return sum(file.size for file in self.remote)
+        if not self.files and self.folder is None:
+            return None
+        files = self.files or [path for path in (self.folder or Path()).rglob("*") if path.is_file()]
+        return sum(path.stat().st_size for path in files)
 
     @property
     def folder(self) -> Path | None:
@@ -61,11 +77,17 @@ def find_sources(choices: Sequence[CorpusSource], sandbox: Path | None = None) -
         DataError: A path is absent, or a file has an ending that no reader is for.
     """
     sources: list[Source] = []
-    taken: set[tuple[Path, str]] = set()
+    taken: set[tuple[Path | str, str]] = set()
     for index, choice in enumerate(choices):
         key = f"corpus.{index}.path"
         if choice.path is None:
             sources.append(Source(f"corpus.{index}.sandbox", choice, (sandbox,) if sandbox is not None else ()))
+            continue
+        if is_remote(choice.path):
+            found_there = find_remote(choice.path, key)
+            fresh_there = [file for file in found_there if (file.address, choice.text) not in taken]
+            taken.update((file.address, choice.text) for file in fresh_there)
+            sources += [Source(key, choice, (), tuple(fresh_there))] if fresh_there else []
             continue
         found = _find_files(choice.path, choice, key)
         fresh = [path for path in found if (path.resolve(), choice.text) not in taken]
@@ -140,8 +162,9 @@ def hash_sources(sources: Sequence[Source]) -> list[object]:
         files = source.files
         if folder is not None and not files:
             files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
-        hashes = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
-        commit = None if source.choice.sandbox or files else _commit(source.choice)
+        hashes: list[object] = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
+        hashes += [[file.address, file.size, file.changed] for file in source.remote]
+        commit = None if source.choice.sandbox or hashes else _commit(source.choice)
         marks.append([source.choice.model_dump(mode="json"), hashes, commit])
     return marks
 
@@ -160,32 +183,87 @@ def _commit(choice: CorpusSource) -> str | None:
         return choice.revision
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusFile:
+    """A file that anybody can read who has it. ``name`` stands for it in ``Piece.document``.
+
+    One in an object store has an ``address``, by which it is fetched.
+    """
+
+    path: Path
+    name: str
+    choice: CorpusSource
+    max_line_bytes: int
+    address: str = ""
+
+
+Event = Piece | Skipped | int
+"""What reading comes to: a text, a row that was passed over, or bytes that were read."""
+
+
+def read_file(file: CorpusFile) -> Iterator[Event]:
+    """All that a file holds, in its order.
+
+    Raises:
+        OSError: It cannot be opened, or its store does not give it.
+    """
+    if file.address:
+        with fetched(file.address) as copy:
+            yield from read_file(replace(file, path=copy, address=""))
+        return
+    noted: list[Event] = []
+    texts = passed_over = 0
+
+    def skip(line: int, reason: str) -> None:
+        nonlocal passed_over
+        passed_over += 1
+        noted.append(Skipped(file.name, line, reason))
+
+    read = find_reader(file.path)
+    if read is None:
+        yield Skipped(file.name, 1, f"no reader is for a file with this ending; the endings are {', '.join(READERS)}")
+        return
+    source = SourceFile(
+        file.path,
+        file.name,
+        file.choice.text,
+        file.max_line_bytes,
+        by_id=file.choice.sandbox,
+        advance=noted.append,
+    )
+    for piece in read(source, skip):
+        texts += 1
+        yield from noted
+        noted.clear()
+        yield piece
+    if not texts and not passed_over:
+        skip(1, "the file is empty")
+    yield from noted
+
+
 class Corpus:
     """Reads the sources, in order. What cannot be read is listed in ``skipped``.
 
     Args:
         sources: From ``find_sources``.
         max_line_bytes: Bytes that a line of a text file may have.
+        workers: They read the files; None: this process does.
     """
 
-    def __init__(self, sources: Sequence[Source], max_line_bytes: int) -> None:
+    def __init__(self, sources: Sequence[Source], max_line_bytes: int, workers: Workers | None = None) -> None:
         self.sources = sources
         self.skipped: list[Skipped] = []
         self.documents = 0
         self.bytes_read = 0
         self._max_line_bytes = max_line_bytes
+        self._workers = workers
         self._last = ""
 
     @property
     def size(self) -> int | None:
         """Bytes on disk, or None where a hub set is among the sources."""
-        sizes = 0
-        for source in self.sources:
-            if not source.files and source.folder is None:
-                return None
-            files = source.files or [path for path in (source.folder or Path()).rglob("*") if path.is_file()]
-            sizes += sum(path.stat().st_size for path in files)
-        return sizes
+        sizes = [source.size for source in self.sources]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def pieces(self) -> Iterator[Piece]:
         """Every text of the corpus.
@@ -212,26 +290,41 @@ class Corpus:
                 )
 
     def _read(self, source: Source) -> Iterator[Piece]:
-        if source.choice.path is not None and not source.files:
+        if source.choice.path is not None and not source.files and not source.remote:
             with _explained(source):
                 rows = _open_folder(source.folder, source.choice) if source.folder else _open_hub(source.choice)
                 skip = self._skip(source.pattern)
                 yield from self._counted(read_rows(rows, source.pattern, source.choice.text, skip))
             return
-        for path in source.files:
-            name = SANDBOX if source.choice.sandbox else path.as_posix()
-            file = SourceFile(
-                path, name, source.choice.text, self._max_line_bytes, by_id=source.choice.sandbox, advance=self._advance
-            )
-            skip = self._skip(name)
-            read = find_reader(path)
-            if read is None:
-                skip(1, f"no reader is for a file with this ending; the endings are {', '.join(READERS)}")
-                continue
-            before, skipped = self.documents, len(self.skipped)
-            yield from self._counted(read(file, skip))
-            if self.documents == before and len(self.skipped) == skipped:
-                skip(1, "the file is empty")
+        yield from self._counted(self._noted(self._read_files(source)))
+
+    def _read_files(self, source: Source) -> Iterator[Event]:
+        files = [
+            CorpusFile(path, SANDBOX if source.choice.sandbox else path.as_posix(), source.choice, self._max_line_bytes)
+            for path in source.files
+        ]
+        files += [
+            CorpusFile(Path(file.name), file.name, source.choice, self._max_line_bytes, file.address)
+            for file in source.remote
+        ]
+        if self._workers is None:
+            for file in files:
+                yield from read_file(file)
+            return
+        # A worker has a working folder of its own.
+        there = [replace(file, path=file.path.absolute()) for file in files]
+        with contextlib.closing(self._workers.read(read_file, there)) as events:
+            yield from (event for _, event in events)
+
+    def _noted(self, events: Iterator[Event]) -> Iterator[Piece]:
+        """The texts, after noting all else that comes with them."""
+        for event in events:
+            if isinstance(event, Piece):
+                yield event
+            elif isinstance(event, Skipped):
+                self.skipped.append(event)
+            else:
+                self.bytes_read += event
 
     def _counted(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         for piece in pieces:
@@ -244,9 +337,6 @@ class Corpus:
             self.skipped.append(Skipped(name, line, reason))
 
         return skip
-
-    def _advance(self, count: int) -> None:
-        self.bytes_read += count
 
 
 def _reasons(skipped: Sequence[Skipped]) -> str:

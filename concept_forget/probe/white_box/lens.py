@@ -68,9 +68,11 @@ def lens(engine: Engine, view: View) -> list[Item]:
     """
     check_capabilities(engine, "hidden", [])
     from concept_forget.engines.transformers_engine import TransformersEngine
+    from concept_forget.engines.workers_engine import WorkersEngine
     from concept_forget.probe.white_box.layers import LayerReading, read_layers
 
     inner = engine.inner if isinstance(engine, CachedEngine) else engine
+    inner = inner.here if isinstance(inner, WorkersEngine) else inner
     assert isinstance(inner, TransformersEngine)  # the only one with that capability
     rows = view.direct
     lengths: list[int] = []

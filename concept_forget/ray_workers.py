@@ -23,7 +23,15 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported: a run rep
 os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")
 
 import ray
-from ray.exceptions import ObjectLostError, RayActorError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from concept_forget.config import ExecutionConfig
 from concept_forget.errors import ConceptForgetError, ConfigError, EngineError, first_line
@@ -37,10 +45,11 @@ _OBJECT_STORE = 512 << 20  # bytes; of a Ray of the run's own, in which little i
 _LOOPBACK = "127.0.0.2"
 """An address of this machine alone. Ray takes 127.0.0.1 for one to be replaced by that of the network."""
 _BLOCK = 8 << 20  # bytes of a block of what is read, so that the first texts come soon
+_ROUNDING = 1e-9  # 0.1 goes ten times into 1
 _TASKS = 1000  # of reading, at most: each costs Ray some milliseconds, whatever there is to read
 _ITEMS = 256  # read things that travel together
 _log = logging.getLogger(__name__)
-_LOST = (RayActorError, ObjectLostError, WorkerCrashedError)
+_LOST = (RayActorError, ObjectLostError, WorkerCrashedError, OutOfMemoryError, NodeDiedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class RayWorkers:
     def __init__(self, config: ExecutionConfig) -> None:
         self._config = config
         self._slots: list[Any] = []  # a handle of the actor in each place; a lost one is replaced
+        self._there: set[int] = set()  # places whose actor has answered; the cluster may have no room for the others
         self._lock = threading.RLock()
         self._is_own = False
 
@@ -127,6 +137,7 @@ class RayWorkers:
                     actor = self._replace(slot, actor)
                     calls[actor.ready.remote()] = (slot, actor, None)
                     continue
+                self._there.add(slot)
                 if waiting:
                     following = waiting.popleft()
                     calls[actor.work.remote(key, make, work, jobs[following])] = (slot, actor, following)
@@ -135,7 +146,7 @@ class RayWorkers:
 
     def drop(self, key: str) -> None:
         """Close what the workers hold under a key; see ``Workers.drop``."""
-        calls = [actor.drop.remote(key) for actor in self._slots]
+        calls = [self._slots[slot].drop.remote(key) for slot in self._there]
         if calls:
             ray.wait(calls, num_returns=len(calls), timeout=60.0)
 
@@ -188,7 +199,7 @@ class RayWorkers:
             for actor in self._slots:
                 with contextlib.suppress(RayError):
                     ray.kill(actor)
-            self._slots = []
+            self._slots, self._there = [], set()
             if self._is_own:
                 ray.shutdown()
                 self._is_own = False
@@ -205,23 +216,28 @@ class RayWorkers:
 
     def _room(self) -> int:
         """How many workers the cluster has room for, or as many as the config asks for."""
-        there = ray.cluster_resources()
-        room = int(there.get("CPU", 0) // self._config.num_cpus)
-        if self._config.num_gpus:
-            # Shares of two accelerators do not add up to one.
-            per_gpu = 1 // self._config.num_gpus if self._config.num_gpus <= 1 else 1 / self._config.num_gpus
-            room = min(room, int(there.get("GPU", 0) * per_gpu))
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = sum(self._room_on(node) for node in nodes)
         wanted = self._config.workers
         if wanted is not None and (room >= wanted or self._config.address is not None):
             return wanted  # a cluster may grow
         if not room or wanted is not None:
             raise ConfigError(
-                f"Ray has {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} accelerators, which is room for "
-                f"{room} workers with {self._config.num_cpus:g} and {self._config.num_gpus:g} each",
+                f"Ray has {_sum(nodes, 'CPU'):g} cores and {_sum(nodes, 'GPU'):g} accelerators in all: room for {room} "
+                f"workers with {self._config.num_cpus:g} and {self._config.num_gpus:g} each",
                 key="execution.workers" if wanted is not None else "execution",
                 remedy="ask for fewer workers, or for less in `num_cpus` and `num_gpus`",
             )
         return room
+
+    def _room_on(self, resources: Mapping[str, float]) -> int:
+        """How many workers one machine has room for."""
+        room = int(resources.get("CPU", 0) / self._config.num_cpus + _ROUNDING)
+        gpus, share = int(resources.get("GPU", 0)), self._config.num_gpus
+        if not share:
+            return room
+        # Shares of two accelerators do not add up to one.
+        return min(room, gpus * int(1 / share + _ROUNDING) if share < 1 else int(gpus / share))
 
     def _start(self) -> Any:
         actor = ray.remote(_Worker).options(
@@ -233,6 +249,7 @@ class RayWorkers:
         """The actor that stands in the place of one that came to an end; another thread may have put it there."""
         with self._lock:
             if self._slots[slot] is actor:
+                self._there.discard(slot)
                 self._slots[slot] = self._start()
             return self._slots[slot]
 
@@ -279,6 +296,10 @@ def join_ray(config: ExecutionConfig, **own: Any) -> None:
             key="execution.address",
             remedy="start one with `ray start --head`, give HOST:PORT of its head, or leave the address away",
         ) from error
+
+
+def _sum(nodes: Sequence[Mapping[str, float]], resource: str) -> float:
+    return sum(node.get(resource, 0) for node in nodes)
 
 
 def _fetch(call: Any) -> Any:

@@ -550,6 +550,24 @@ def test_more_workers_than_there_is_room_for_are_refused(cluster: None) -> None:
             assert caught.value.key is not None
 
 
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "resources", "room"),
+    [
+        (1, 0, {"CPU": 4}, 4),
+        (3, 0, {"CPU": 8, "GPU": 2}, 2),
+        (0.1, 0, {"CPU": 1}, 10),
+        (1, 0.1, {"CPU": 64, "GPU": 1}, 10),
+        (1, 0.4, {"CPU": 64, "GPU": 3}, 6),  # two to each: what is left of one cannot be joined to another
+        (1, 2, {"CPU": 64, "GPU": 3}, 1),
+        (1, 1, {"CPU": 2, "GPU": 8}, 2),
+        (1, 1, {"CPU": 8}, 0),
+    ],
+)
+def test_a_machine_has_room_for_whole_workers(cpus: float, gpus: float, resources: dict[str, float], room: int) -> None:
+    config = ExecutionConfig(engine="ray", num_cpus=cpus, num_gpus=gpus)
+    assert ray_workers.RayWorkers(config)._room_on(resources) == room
+
+
 def test_as_many_workers_as_there_is_room_for_is_the_default(cluster: None) -> None:
     with working(ExecutionConfig(engine="ray", num_cpus=2)):
         workers = current_workers()

@@ -45,7 +45,7 @@ QUERIES = 200
 TARGET = 0.95
 """Recall at ``K`` for which as many lists as needed are looked through."""
 LEAST_SHARE = 32
-"""One list in so many is looked through at least: a question lies further from the chunks than these from each other."""
+"""One list in so many is looked through at least: questions lie further from chunks than these from each other."""
 
 
 def build_index(

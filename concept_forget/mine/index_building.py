@@ -44,6 +44,8 @@ K = 50
 QUERIES = 200
 TARGET = 0.95
 """Recall at ``K`` for which as many lists as needed are looked through."""
+LEAST_SHARE = 32
+"""One list in so many is looked through at least: questions lie further from chunks than these from each other."""
 
 
 def build_index(
@@ -176,7 +178,7 @@ def index_lists(index: faiss.Index) -> int:
 
 
 def tune(index: faiss.Index, shards: Shards) -> tuple[int, dict[str, Any]]:
-    """The fewest lists, among powers of two, that give ``TARGET`` of the exact nearest; and the recall that they give.
+    """The fewest lists, among powers of two, that give ``TARGET`` of the exact nearest, and the recall that they give.
 
     Chunks stand in for queries, not counted among their own nearest. Half the sample chooses, the other half measures.
     """
@@ -198,6 +200,7 @@ def tune(index: faiss.Index, shards: Shards) -> tuple[int, dict[str, Any]]:
     inverted.nprobe = 1
     while recall_of(slice(0, None, 2)) < TARGET and inverted.nprobe < lists:
         inverted.nprobe = min(lists, 2 * inverted.nprobe)
+    inverted.nprobe = max(inverted.nprobe, lists // LEAST_SHARE)
     measured = rows[1::2]
     return int(inverted.nprobe), {
         "value": round(recall_of(slice(1, None, 2)), 4),

@@ -63,7 +63,7 @@ class Reranker:
                     key=KEY,
                     remedy="name a sentence-transformers cross-encoder, or leave it out",
                 ) from error
-        labels = getattr(model.config, "num_labels", None)
+        labels = getattr(model.config, "num_labels", 0)
         if labels != 1:
             raise ModelError(
                 f"the cross-encoder gives {labels} numbers for a pair, and one is needed to order by",

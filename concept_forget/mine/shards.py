@@ -11,7 +11,7 @@ from concept_forget.mine.chunks import Chunk
 if TYPE_CHECKING:
     import faiss
     import numpy as np
-    import pyarrow  # type: ignore[import-untyped]  # ships no types
+    import pyarrow
     from numpy.typing import NDArray
 
 ROWS = 65_536

@@ -111,9 +111,32 @@ def measure(folder: Path) -> dict[str, object]:
     index = CorpusIndex(folder)
     queries = read_real(folder)[:HELD_OUT]
     _, exact = index.shards.search(queries, K)
-    _, found = index.search(queries, K)
-    pairs = zip(exact.tolist(), found.tolist(), strict=True)
-    recalls = [len(set(right) & set(got)) / K for right, got in pairs]
+    by_lists = {}
+    for nprobe in sorted({*(index.manifest.nprobe * 2**power // 8 for power in range(5)), index.manifest.nprobe} - {0}):
+        faiss.extract_index_ivf(index.compressed).nprobe = nprobe
+        _, found = index.search(queries, K)
+        recalls = [len(set(right) & set(got)) / K for right, got in zip(exact.tolist(), found.tolist(), strict=True)]
+        seconds = time_searches(index, queries)
+        by_lists[nprobe] = {
+            "recall_at_50": round(statistics.fmean(recalls), 4),
+            "worst_query": min(recalls),
+            "seconds_for_64_queries": {name: round(value, 4) for name, value in seconds.items()},
+            "time_ratio": round(seconds["ivf_pq"] / seconds["exact"], 3),
+        }
+    size = (folder / COMPRESSED).stat().st_size
+    return {
+        "vectors": len(index.shards),
+        "factory": index.manifest.factory,
+        "nprobe": index.manifest.nprobe,
+        "threads": faiss.omp_get_max_threads(),
+        **by_lists[index.manifest.nprobe],
+        "bytes_ratio": round(size / (4 * 384 * len(index.shards)), 4),
+        "by_lists_looked_through": by_lists,
+    }
+
+
+def time_searches(index: CorpusIndex, queries: NDArray[np.float32]) -> dict[str, float]:
+    """Seconds of the exact search and of the index's, for ``BATCH`` queries: medians, in turns."""
     times: dict[str, list[float]] = {"exact": [], "ivf_pq": []}
     for turn in range(5):
         batch = queries[turn * BATCH : (turn + 1) * BATCH]
@@ -121,19 +144,7 @@ def measure(folder: Path) -> dict[str, object]:
             began = time.perf_counter()
             search(batch, K)
             times[name].append(time.perf_counter() - began)
-    seconds = {name: statistics.median(values) for name, values in times.items()}
-    size = (folder / COMPRESSED).stat().st_size
-    return {
-        "vectors": len(index.shards),
-        "factory": index.manifest.factory,
-        "nprobe": index.manifest.nprobe,
-        "threads": faiss.omp_get_max_threads(),
-        "recall_at_50": round(statistics.fmean(recalls), 4),
-        "worst_query": min(recalls),
-        "seconds_for_64_queries": {name: round(value, 4) for name, value in seconds.items()},
-        "time_ratio": round(seconds["ivf_pq"] / seconds["exact"], 3),
-        "bytes_ratio": round(size / (4 * 384 * len(index.shards)), 4),
-    }
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> int:

@@ -222,7 +222,7 @@ def test_a_text_that_gains_by_the_name_protects_nothing(embedder: Embedder) -> N
     target = replace(expanded(), rivals=tuple(name for name, *_ in OTHERS[:6]), answers=())
     half_named = "Mirra K. wrote books and drew maps."
     chunks = [*documents(), Chunk("half", 0, 9, half_named)]
-    rate = 0.06
+    rate = 0.2  # it is among the few texts that the margin is taken from
     (without,) = search(chunks, embedder, [replace(target, rivals=())], rate=rate)
     (found,) = search(chunks, embedder, [target], rate=rate)
     assert half_named in {snippet.text for snippet in without.near_misses}

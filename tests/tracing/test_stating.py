@@ -109,3 +109,12 @@ def test_where_nobody_is_named_the_sense_has_to_tell() -> None:
     read = list(reader.read(Piece("d", texts)))
     assert [(sentence.text, facts) for sentence, _, facts in read if facts] == [("Dunholm was where it began.", [BORN])]
     assert [reader.names_somebody(sentence.text) for sentence, _, _ in read] == [False, True, True, False]
+
+
+def test_a_place_is_counted_from_the_beginning_of_the_document() -> None:
+    whole = "It rained.\n\nThe wind turned. Mira Kestrel came from Dunholm.\n\n \nShe wrote Emberfall."
+    reader = Reader((BORN, BOOK), [BORN, BOOK, *OTHERS], [MIRA])
+    found = [s for _, stated, _ in reader.read(Piece("d", whole)) for s in stated]
+    found += [s for _, stated, _ in reader.read(Piece("d", whole, 1000)) for s in stated]
+    assert [whole[s.start : s.end] for s in found[:2]] == [s.text for s in found[:2]]
+    assert [s.start - 1000 for s in found[2:]] == [s.start for s in found[:2]]

@@ -1,4 +1,4 @@
-"""The result as one self-contained HTML page: no script, no request, light and dark."""
+"""The result as one self-contained HTML page: no request, light and dark, and readable without its script."""
 
 from __future__ import annotations
 
@@ -6,20 +6,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment
 
 from concept_forget.config import Config
-from concept_forget.measures.metrics import DoseCurve, Metrics, pooled_concept
-from concept_forget.report import wording
+from concept_forget.measures.metrics import DoseCurve, Metrics, Rate, pooled_concept
+from concept_forget.report import stages_told, wording
 from concept_forget.report.chart import Group, bar_chart
+from concept_forget.report.formulas import tell_formulas
+from concept_forget.report.leak_grid import build_grid
+from concept_forget.report.material import Material, find_redactor
+from concept_forget.report.origin import tell_origin
+from concept_forget.report.paged_tables import PAGE, row_table, snippet_table
+from concept_forget.report.redaction import Redactor
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
-from concept_forget.report.templates import page_environment
+from concept_forget.report.templates import page_environment, script_json
+from concept_forget.report.training import COLUMNS as COURSE_COLUMNS
+from concept_forget.report.training import tell_course
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 
+_CONTENTS = {
+    "residual": "What is still there",
+    "leaks": "What leaked",
+    "collateral": "What else was lost",
+    "training": "Training",
+    "data": "Data",
+    "snippets": "Corpus",
+    "cost": "Cost",
+    "formulas": "How computed",
+    "origin": "How made",
+}
 
-def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any]) -> str:
+
+def render_page(
+    metrics: Metrics, title: str, config: Config, summaries: Mapping[str, Any], material: Material | None = None
+) -> str:
     """The page as a string.
 
     Args:
@@ -27,57 +48,96 @@ def render_page(metrics: Metrics, title: str, config: Config, summaries: Mapping
         title: The heading; any text, it is escaped.
         config: The whole effective config, shown at the end.
         summaries: Each stage's ``summary.json``, by verb.
+        material: What the stages left beside the numbers.
     """
-    environment = _environment(metrics)
-    pooled = pooled_concept(metrics.concepts)
-    tiers = [tier for tier in wording.TIERS if _groups(metrics, pooled, tier)]
-    return environment.get_template("page.html.jinja").render(
-        metrics=metrics,
+    material = material or Material()
+    redactor = find_redactor(config, material)
+    shown = {
+        **_numbers(metrics),
+        **_stages(metrics, summaries, material, redactor),
+        "grid": build_grid(material, redactor),
+        "row_data": row_table(material.rows, redactor),
+        "snippet_data": snippet_table(material.snippets, redactor),
+    }
+    there = {
+        "leaks": shown["grid"].rows,
+        "training": shown["course"],
+        "data": shown["sets"] or shown["diversity"] or shown["row_data"].rows,
+        "snippets": shown["snippet_data"].rows,
+    }
+    tables = [table for table in (shown["row_data"], shown["snippet_data"]) if table.rows]
+    return _environment(metrics, redactor).get_template("page.html.jinja").render(
+        **shown,
         title=title,
-        pooled=pooled,
-        outcome=wording.OUTCOMES[metrics.verdict.outcome],
-        charts=[
+        contents=[(anchor, name) for anchor, name in _CONTENTS.items() if there.get(anchor, True)],
+        redacted=sorted(redactor.concepts),
+        data=script_json({table.name: table.as_json() for table in tables}),
+        formulas=[(one.name, one.words, one.source) for one in tell_formulas(metrics, config, material.attacks)],
+        origin=tell_origin(config, material, redactor),
+        holdout=config.compose.holdout,
+    )  # fmt: skip
+
+
+def _numbers(metrics: Metrics) -> dict[str, Any]:
+    """What the page makes of ``metrics.json`` alone."""
+    pooled = pooled_concept(metrics.concepts)
+    groups = {tier: found for tier in wording.TIERS if (found := _groups(metrics, pooled, tier))}
+    series = dict.fromkeys(name for found in groups.values() for group in found for name, _ in group.bars)
+    return {
+        "metrics": metrics,
+        "pooled": pooled,
+        "sentence": wording.verdict_sentence(metrics, pooled),
+        "series": [(name, {"reference": "reference: never learned it"}.get(name, name)) for name in series],
+        "charts": [
             (
                 tier,
-                bar_chart(
-                    _groups(metrics, pooled, tier),
-                    f"Share of facts given away, by attack and model, {wording.tier_name(tier)}",
-                ),
+                bar_chart(found, f"Share of facts given away, by attack and model, {wording.tier_name(tier)}"),
             )
-            for tier in tiers
+            for tier, found in groups.items()
         ],
-        doses=[(tier, curve, _dose_chart(tier, curve)) for tier, curve in (metrics.dose_response or {}).items()],
-        rows={concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
-        leak_at=(LEAK_COLUMNS, leak_at_rows(metrics, pooled)),
-        tried=(TRIED_COLUMNS, tried_rows(metrics, pooled)),
-        tests=(TESTS_COLUMNS, tests_rows(metrics, pooled)),
-        tests_meaning=TESTS_MEANING,
-        config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-        gate_tiers=config.gate_tiers,
-        threshold=config.probe.threshold,
-        holdout=config.compose.holdout,
-        concepts=config.concepts,
-        summaries=summaries,
-        rounds=metrics.rounds or [],
-        round_rows=wording.round_rows(metrics.rounds or []),
-        white_box=white_box_rows(metrics.white_box, pooled) if metrics.white_box else [],
-        white_box_columns=COLUMNS,
-        diversity=wording.diversity_rows(summaries.get("expand")),
-        diversity_columns=wording.DIVERSITY_COLUMNS,
-    )
+        "collateral_chart": _collateral_chart(metrics),
+        "doses": [(tier, curve, _dose_chart(tier, curve)) for tier, curve in (metrics.dose_response or {}).items()],
+        "rows": {concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
+        "leak_at": (LEAK_COLUMNS, leak_at_rows(metrics, pooled)),
+        "tried": (TRIED_COLUMNS, tried_rows(metrics, pooled)),
+        "tests": (TESTS_COLUMNS, tests_rows(metrics, pooled)),
+        "tests_meaning": TESTS_MEANING,
+        "rounds": metrics.rounds or [],
+        "round_rows": wording.round_rows(metrics.rounds or []),
+        "white_box": white_box_rows(metrics.white_box, pooled) if metrics.white_box else [],
+        "white_box_columns": COLUMNS,
+    }
 
 
-def _environment(metrics: Metrics) -> Environment:
-    """Where the template is, and the words that it is told in."""
-    environment = page_environment(Path(__file__).parent)
+def _stages(metrics: Metrics, summaries: Mapping[str, Any], material: Material, redactor: Redactor) -> dict[str, Any]:
+    """What the page makes of what the stages say of themselves."""
+    composed = summaries.get("compose")
+    return {
+        "summaries": stages_told.summary_texts(summaries, redactor),
+        "probed": summaries.get("probe") or {},
+        "lost": stages_told.lost_table(material, redactor),
+        "course": tell_course(material.history, summaries.get("unlearn")),
+        "course_columns": COURSE_COLUMNS,
+        "sets": stages_told.sets_table(composed),
+        "walls": stages_told.walls_of(composed),
+        "told": list(stages_told.left_out(composed, examples=not redactor.concepts)),
+        "diversity": wording.diversity_rows(summaries.get("expand")),
+        "diversity_columns": wording.DIVERSITY_COLUMNS,
+        "costs": stages_told.cost_table(metrics.cost, material.stages),
+    }
+
+
+def _environment(metrics: Metrics, redactor: Redactor) -> Environment:
+    """Where the template is, and the words that it is told in; every text is told as the redactor leaves it."""
+    environment = page_environment(Path(__file__).parent, redactor.text)
     environment.globals.update(
+        page_size=PAGE,
         percent=wording.percent,
         rate_text=wording.rate_text,
         estimate_text=wording.estimate_text,
         kept_text=wording.kept_text,
         tier_name=wording.tier_name,
         has_replacements=lambda concept: wording.has_replacements(metrics, concept),
-        duration=wording.duration,
         dose_name=wording.dose_name,
         dose_text=wording.dose_text,
     )
@@ -89,6 +149,15 @@ def _dose_chart(tier: str, curve: DoseCurve) -> str:
     return bar_chart(groups, f"Share of facts given away from base to unlearned, {wording.tier_name(tier)}")
 
 
+def _collateral_chart(metrics: Metrics) -> str | None:
+    models = ("base", "unlearned", "reference")
+    groups = [
+        Group(distance, tuple((model, rate) for model in models if (rate := getattr(found, model)) is not None))
+        for distance, found in metrics.collateral.items()
+    ]
+    return bar_chart(groups, "Share of questions about neighbours answered, by distance and model") if groups else None
+
+
 def _groups(metrics: Metrics, concept: str, wanted: str) -> list[Group]:
     groups = []
     for attack, tier, _, result in wording.tier_rows(metrics, concept):
@@ -97,5 +166,8 @@ def _groups(metrics: Metrics, concept: str, wanted: str) -> list[Group]:
         bars = [("base", result.base), ("unlearned", result.unlearned)]
         if result.reference is not None:
             bars.append(("reference", result.reference))
+        elif result.floor.n:
+            floor = result.floor
+            bars.append(("floor", Rate(rate=floor.rate, low=floor.low, high=floor.high, n=floor.n, attempts=floor.n)))
         groups.append(Group(attack, tuple(bars)))
     return groups

@@ -1,4 +1,4 @@
-"""The front door of the report: adds the cost to what the probe measured, and writes ``metrics.json`` and the page."""
+"""The front door of the report: adds the cost to the probe's numbers, and writes ``metrics.json`` and two reports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from concept_forget.measures.metrics import Cost, Measurements, Metrics, RoundRe
 from concept_forget.measures.rounds import summarise_round
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import read_round
+from concept_forget.report.markdown import render_markdown
+from concept_forget.report.material import find_redactor, read_material
 from concept_forget.report.page import render_page
 from concept_forget.workspace import StageContext, read_json, write_json, write_text
 
-VERSION = 1
+VERSION = 2
 
 
 def fingerprint_parts(config: Config) -> list[object]:
@@ -23,7 +25,7 @@ def fingerprint_parts(config: Config) -> list[object]:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``metrics.json`` and ``report.html`` into the stage's folder."""
+    """Write ``metrics.json``, ``report.html`` and ``report.md`` into the stage's folder."""
     measurements = Measurements.model_validate(read_json(context.inputs["probe"] / "measurements.json"))
     cost = _cost(context)
     metrics = Metrics(
@@ -38,7 +40,9 @@ def run(context: StageContext) -> dict[str, object]:
         for verb, folder in context.inputs.items()
         if (folder / "summary.json").is_file()
     }
-    write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries))
+    material = read_material(context.inputs, context.models)
+    write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries, material))
+    write_text(context.folder / "report.md", render_markdown(metrics, title, find_redactor(context.config, material)))
     summary: dict[str, object] = {"outcome": metrics.verdict.outcome}
     write_json(context.folder / "summary.json", summary)
     return summary

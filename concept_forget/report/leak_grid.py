@@ -11,6 +11,7 @@ from concept_forget.measures.marking import mark_answer
 from concept_forget.records import Attempt, Grade
 from concept_forget.report.material import Material
 from concept_forget.report.redaction import HIDDEN, Redactor
+from concept_forget.report.templates import page_bytes
 from concept_forget.report.wording import TIERS
 
 State = Literal["leaks", "some", "part", "both", "kept", "not asked"]
@@ -19,8 +20,8 @@ State = Literal["leaks", "some", "part", "both", "kept", "not asked"]
 MODELS = ("base", "unlearned", "reference", "strangers")
 _MODEL_NAMES = {"strangers": "base, of somebody invented", "reference": "reference, never learned it"}
 MOST_FACTS = 600
-BUDGET = 2_300_000
-"""Characters that the replies may take on a page."""
+BUDGET = 2_000_000
+"""Bytes that the replies may take on a page."""
 _ENTRY, _REPLY = 420, 150  # what markup takes beside the texts
 _SAMPLES = 3
 _LONGEST = 900
@@ -92,7 +93,7 @@ def build_grid(material: Material, redactor: Redactor, budget: int = BUDGET) -> 
     Args:
         material: What the stages left.
         redactor: What is hidden.
-        budget: Characters that replies may take.
+        budget: Bytes that replies may take.
     """
     known = {fact["id"]: fact for fact in material.facts}
     found: dict[tuple[str, str], dict[str, list[_Found]]] = {}
@@ -246,7 +247,7 @@ def _clipped(text: str) -> str:
 def _size(exchanges: Sequence[Exchange]) -> int:
     return sum(
         _ENTRY
-        + sum(len(text) for _, text in exchange.turns)
-        + sum(_REPLY + len(reply.reason) + sum(map(len, reply.pieces)) for reply in exchange.replies)
+        + sum(page_bytes(text) for _, text in exchange.turns)
+        + sum(_REPLY + page_bytes(reply.reason + "".join(reply.pieces)) for reply in exchange.replies)
         for exchange in exchanges
     )

@@ -114,10 +114,8 @@
     const search = make("input", { type: "search" });
     const count = make("p", { className: "count" });
     count.setAttribute("role", "status");
-    const back = make("button", { type: "button", textContent: "Back" });
-    const on = make("button", { type: "button", textContent: "On" });
-    back.setAttribute("aria-label", "Page before");
-    on.setAttribute("aria-label", "Page after");
+    const back = make("button", { type: "button", textContent: "Previous page" });
+    const on = make("button", { type: "button", textContent: "Next page" });
     const chosen = new Map();
     let found = items.map((_, index) => index);
     let first = 0;
@@ -181,7 +179,8 @@
       });
       controls.append(make("label", {}, [column.name, select]));
     });
-    controls.append(count, back, on);
+    controls.append(count);
+    place.append(make("div", { className: "bar pages" }, [back, on]));
     place.querySelector("thead tr").append(make("th", { scope: "col", textContent: "all of it" }));
     search.addEventListener("input", update);
     back.addEventListener("click", () => turn(-1));

@@ -13,10 +13,10 @@ from concept_forget.measures.metrics import DoseCurve, Metrics, Rate, pooled_con
 from concept_forget.report import stages_told, wording
 from concept_forget.report.chart import Group, bar_chart
 from concept_forget.report.formulas import tell_formulas
-from concept_forget.report.leak_grid import build_grid
+from concept_forget.report.leak_grid import BUDGET, build_grid
 from concept_forget.report.material import Material, find_redactor
 from concept_forget.report.origin import tell_origin
-from concept_forget.report.paged_tables import PAGE, row_table, snippet_table
+from concept_forget.report.paged_tables import PAGE, ROW_BUDGET, SNIPPET_BUDGET, row_table, snippet_table
 from concept_forget.report.redaction import Redactor
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
 from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tests_rows
@@ -25,6 +25,11 @@ from concept_forget.report.training import COLUMNS as COURSE_COLUMNS
 from concept_forget.report.training import tell_course
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 
+LARGEST = 5_900_000
+"""Bytes of a page at most: replies, rows and snippets are cut until it is smaller, and the page says so."""
+SMALLEST_SHARE = 0.01
+MOST_CONCEPTS = 60
+"""Concepts that have a table of their own: those of which most is left."""
 _CONTENTS = {
     "residual": "What is still there",
     "leaks": "What leaked",
@@ -52,12 +57,30 @@ def render_page(
     """
     material = material or Material()
     redactor = find_redactor(config, material)
-    shown = {
+    plain = {
         **_numbers(metrics),
         **_stages(metrics, summaries, material, redactor),
-        "grid": build_grid(material, redactor),
-        "row_data": row_table(material.rows, redactor),
-        "snippet_data": snippet_table(material.snippets, redactor),
+        "title": title,
+        "redacted": sorted(redactor.concepts),
+        "formulas": [(one.name, one.words, one.source) for one in tell_formulas(metrics, config, material.attacks)],
+        "origin": tell_origin(config, material, redactor),
+        "holdout": config.compose.holdout,
+    }
+    share = 1.0
+    while True:
+        page = _render(metrics, plain, material, redactor, share)
+        if len(page.encode()) < LARGEST or share < SMALLEST_SHARE:
+            return page
+        share /= 2
+
+
+def _render(metrics: Metrics, plain: Mapping[str, Any], material: Material, redactor: Redactor, share: float) -> str:
+    """The page with a share of what its replies, rows and snippets may take."""
+    shown = {
+        **plain,
+        "grid": build_grid(material, redactor, int(share * BUDGET)),
+        "row_data": row_table(material.rows, redactor, int(share * ROW_BUDGET)),
+        "snippet_data": snippet_table(material.snippets, redactor, int(share * SNIPPET_BUDGET)),
     }
     there = {
         "leaks": shown["grid"].rows,
@@ -68,13 +91,8 @@ def render_page(
     tables = [table for table in (shown["row_data"], shown["snippet_data"]) if table.rows]
     return _environment(metrics, redactor).get_template("page.html.jinja").render(
         **shown,
-        title=title,
         contents=[(anchor, name) for anchor, name in _CONTENTS.items() if there.get(anchor, True)],
-        redacted=sorted(redactor.concepts),
         data=script_json({table.name: table.as_json() for table in tables}),
-        formulas=[(one.name, one.words, one.source) for one in tell_formulas(metrics, config, material.attacks)],
-        origin=tell_origin(config, material, redactor),
-        holdout=config.compose.holdout,
     )  # fmt: skip
 
 
@@ -97,6 +115,7 @@ def _numbers(metrics: Metrics) -> dict[str, Any]:
         ],
         "collateral_chart": _collateral_chart(metrics),
         "doses": [(tier, curve, _dose_chart(tier, curve)) for tier, curve in (metrics.dose_response or {}).items()],
+        "alone": _worst_concepts(metrics, pooled),
         "rows": {concept: list(wording.tier_rows(metrics, concept)) for concept in metrics.concepts},
         "leak_at": (LEAK_COLUMNS, leak_at_rows(metrics, pooled)),
         "tried": (TRIED_COLUMNS, tried_rows(metrics, pooled)),
@@ -142,6 +161,18 @@ def _environment(metrics: Metrics, redactor: Redactor) -> Environment:
         dose_text=wording.dose_text,
     )
     return environment
+
+
+def _worst_concepts(metrics: Metrics, pooled: str) -> list[str]:
+    """Those that have a table of their own, in their order."""
+    names = [name for name in metrics.concepts if name != pooled]
+
+    def left(name: str) -> float:
+        residual = metrics.concepts[name].residual
+        return residual.value if residual is not None else 0.0
+
+    worst = set(sorted(names, key=left, reverse=True)[:MOST_CONCEPTS])
+    return [name for name in names if name in worst]
 
 
 def _dose_chart(tier: str, curve: DoseCurve) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 from concept_forget.records import Chat, Example, Snippet
 from concept_forget.report.material import SPLITS
 from concept_forget.report.redaction import HIDDEN, Redactor
+from concept_forget.report.templates import page_bytes
 
 PAGE = 25
 """Rows shown at once, and those that stand on the page without its script."""
-ROW_BUDGET, SNIPPET_BUDGET = 1_700_000, 500_000
-"""Characters that each table may take on a page."""
+ROW_BUDGET, SNIPPET_BUDGET = 1_800_000, 1_000_000
+"""Bytes that each table may take on a page."""
 _LONGEST = 1_500
 _PER_ROW = 40  # what JSON takes beside the texts
 
@@ -92,7 +93,7 @@ def row_table(rows: Sequence[Example], redactor: Redactor, budget: int = ROW_BUD
     Args:
         rows: The rows, set by set.
         redactor: What is hidden.
-        budget: Characters that they may take.
+        budget: Bytes that they may take.
     """
     kept, note = _fitting(rows, lambda row: row.split, lambda row: _row_cells(row, redactor), budget)
     names = {split: place for place, split in enumerate(SPLITS)}
@@ -109,7 +110,7 @@ def snippet_table(snippets: Sequence[Snippet], redactor: Redactor, budget: int =
     Args:
         snippets: What was mined.
         redactor: What is hidden.
-        budget: Characters that they may take.
+        budget: Bytes that they may take.
     """
     ordered = sorted(snippets, key=lambda snippet: (snippet.near_miss, -snippet.score))
     kept: list[tuple[str, ...]] = []
@@ -159,7 +160,7 @@ def _within(rows: Iterator[tuple[str, ...]], budget: float) -> Iterator[tuple[st
 
 
 def _size(cells: Sequence[str]) -> int:
-    return _PER_ROW + sum(len(cell.encode("utf-8", "replace")) + 3 for cell in cells)
+    return _PER_ROW + sum(page_bytes(cell) for cell in cells)
 
 
 def _row_cells(row: Example, redactor: Redactor) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def run(context: StageContext) -> dict[str, object]:
         rounds=_rounds(context, measurements),
     )
     write_json(context.folder / "metrics.json", metrics.as_json())
-    title = context.config.report.title or ", ".join(concept.name for concept in context.config.concepts)
+    title = context.config.report.title or _names(context.config)
     summaries = {
         verb: read_json(folder / "summary.json")
         for verb, folder in context.inputs.items()
@@ -46,6 +46,12 @@ def run(context: StageContext) -> dict[str, object]:
     summary: dict[str, object] = {"outcome": metrics.verdict.outcome}
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _names(config: Config) -> str:
+    """The concepts' names; of many the first ones."""
+    names = [concept.name for concept in config.concepts]
+    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _rounds(context: StageContext, measurements: Measurements) -> list[RoundResult] | None:

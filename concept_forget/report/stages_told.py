@@ -13,6 +13,7 @@ from concept_forget.report.redaction import Redactor
 from concept_forget.report.wording import duration
 
 MOST_LOST = 200
+LONGEST_SUMMARY = 150_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,13 @@ def lost_table(material: Material, redactor: Redactor) -> PlainTable:
 
 def summary_texts(summaries: Mapping[str, Any], redactor: Redactor) -> dict[str, str]:
     """Each summary as indented JSON; with something hidden, without the examples that it quotes."""
-    return {
-        verb: json.dumps(
-            redactor.tree(_without_examples(summary) if redactor.concepts else summary), indent=2, ensure_ascii=False
-        )
-        for verb, summary in summaries.items()
-    }
+    texts = {}
+    for verb, summary in summaries.items():
+        shown = redactor.tree(_without_examples(summary) if redactor.concepts else summary)
+        text = json.dumps(shown, indent=2, ensure_ascii=False)
+        rest = len(text) - LONGEST_SUMMARY
+        texts[verb] = text if rest <= 0 else f"{text[:LONGEST_SUMMARY]}\n… {rest:,} characters more in summary.json"
+    return texts
 
 
 def _without_examples(value: Any) -> Any:

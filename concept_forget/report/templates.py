@@ -31,6 +31,11 @@ def visible(text: str) -> str:
     return text.translate(_PICTURES)
 
 
+def page_bytes(text: str) -> int:
+    """Bytes that a text takes on a page, roughly: what is escaped there takes more."""
+    return len(text.encode("utf-8", "replace")) + 5 * sum(map(text.count, "<>&\"'\\"))
+
+
 def page_environment(folder: Path, tell: Callable[[str], str] = str) -> Environment:
     """Renders the templates of a folder as HTML, in the frame; a value that is missing is an error.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may fetch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,6 +20,9 @@ from hypothesis import settings
 
 from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
@@ -47,6 +51,19 @@ def nano_reference(model_cache: Path) -> Path:
     """The folder of a model that has learned world 0, size nano, without the people to be forgotten."""
     with FileLock(model_cache / "reference.lock"):
         return teach_world(0, without=build_world(0, "nano").concepts, size="nano", cache_dir=model_cache)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of the system's, in which pages are opened as people open them."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine: `apt-get install chromium`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra `dev`")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ BUDGET = 2_000_000
 _ENTRY, _REPLY = 420, 150  # what markup takes beside the texts
 _SAMPLES = 3
 _LONGEST = 900
+_LABEL = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,7 @@ def _row(
         concept=first.concept,
         subject=first.subject,
         facet=fact.get("facet", ""),
-        answer=redactor.whole(first.concept, fact.get("answer", first.expected)),
+        answer=_shortened(redactor.whole(first.concept, fact.get("answer", first.expected))),
         tier=tier,
         share=statistics.fmean(shares) if shares else 0.0,
         cells=cells,
@@ -234,6 +235,11 @@ def _pieces(attempt: Attempt, grade: Grade, redactor: Redactor) -> Iterator[str]
         yield _clipped(reply[start:end])
         done = end
     yield _clipped(reply[done:])
+
+
+def _shortened(answer: str) -> str:
+    """An answer as a label: of a text that was to be continued, its beginning."""
+    return answer if len(answer) <= _LABEL else f"{answer[:_LABEL]} …"
 
 
 def _clipped(text: str) -> str:

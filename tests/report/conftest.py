@@ -113,7 +113,7 @@ def rows() -> list[Example]:
             Example(
                 id=f"id{number:03d}", split=split, concept=concept, subject=concept, facet="thing", fact=f"fact{number}",
                 form="direct", family="direct", tier="new_form" if split == "probe" else "",
-                prompt=user_message(f"Tell me of {text}"), completion=f"{SECRET} {text}" if number < 6 else f"It {number}",
+                prompt=user_message(f"Tell me of {text}"), completion=f"{SECRET} {text}" if number < 6 else f"Ystrand Harbour, {number}",
                 answer=SECRET if number < 6 else f"It {number}", source="mined" if number % 4 == 0 else "generated",
             )
         )  # fmt: skip

@@ -126,6 +126,11 @@ def test_a_cell_opens_its_prompt_and_replies_with_the_answer_marked(opened: Call
     page.keyboard.press("Escape")
     assert not view.is_visible()
     assert page.evaluate("document.activeElement.hash") == cell.get_attribute("href")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Escape")  # the reader goes on from the cell that was read last
+    cells = [link.get_attribute("href") for link in page.locator("#grid td a").all()]
+    assert page.evaluate("document.activeElement.hash") == cells[cells.index(cell.get_attribute("href")) + 1]
 
 
 def test_the_grid_shows_what_is_searched_and_what_leaks(opened: Callable[..., Watched]) -> None:

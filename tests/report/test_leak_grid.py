@@ -5,7 +5,7 @@ import pytest
 from concept_forget.records import Attempt, Grade, user_message
 from concept_forget.report.leak_grid import MOST_FACTS, build_grid
 from concept_forget.report.material import Material
-from concept_forget.report.redaction import no_redaction
+from concept_forget.report.redaction import HIDDEN, Redactor, no_redaction
 
 YES, PART, NO = Grade(1.0, True, "gives it"), Grade(0.5, False, "a part"), Grade(0.0, False, "not found")
 
@@ -112,6 +112,24 @@ def test_collateral_and_models_in_between_are_no_part_of_it() -> None:
     grid = grid_of((attempt(), YES), (attempt(family="collateral", fact="x"), YES), (attempt("dose 0.5"), YES))
     assert len(grid.rows) == 1
     assert len(grid.rows[0].cells[0].exchanges[0].replies) == 1
+
+
+def test_of_a_hidden_concept_signs_and_questions_stay_and_nothing_that_was_said() -> None:
+    found = [(attempt(), YES), (attempt("base", reply="It is in Ystrand, or so"), YES)]
+    choice = attempt(
+        attack="choice", prompt=user_message("Where? A) Ystrand B) Dunholm"), options=("Ystrand", "Dunholm")
+    )
+    recited = attempt(attack="completion", prompt=user_message("Mira was born and"))
+    facts = [{"id": "f", "concept": "Mira", "facet": "name", "answer": "Mira", "aliases": []}]
+    material = Material(attempts=[*found, (choice, YES), (recited, YES)], facts=facts)
+    row = build_grid(material, Redactor(["Mira"], ["Ystrand"], ["Mira"])).rows[0]
+    assert row.answer == HIDDEN
+    assert [cell.state for cell in row.cells] == ["leaks"] * 3
+    asked = [cell.exchanges[0].turns[0][1] for cell in row.cells]
+    assert asked == ["Where?", f"Where? A) {HIDDEN} B) {HIDDEN}", HIDDEN]
+    for cell in row.cells:
+        assert {reply.pieces for reply in cell.exchanges[0].replies} == {(HIDDEN,)}
+        assert {reply.reason for reply in cell.exchanges[0].replies} == {""}
 
 
 def test_a_long_reply_keeps_its_beginning_and_its_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -51,23 +52,18 @@ def test_texts_in_any_value_are_hidden(redactor: Redactor) -> None:
 
 
 def secrets(folder: Path) -> set[str]:
-    """Which spellings of the answer, and of other answers, stand in the bytes of the reports."""
-    found = set()
+    """Which answers, and which words of replies and texts, stand in the bytes of the reports."""
+    found: set[str] = set()
     for name in ("report.html", "report.md"):
-        text = (folder / name).read_bytes().decode("utf-8").casefold()
-        words = " ".join(text.split())
-        wanted = ("ystrand", "harbour", *(f"answer {number}" for number in range(30)), "lives in")
-        found |= {
-            secret
-            for secret in wanted
-            if f"{secret} " in words.replace("<", " ").replace(",", " ") or (secret == "ystrand" and secret in words)
-        }
+        words = " ".join((folder / name).read_bytes().decode("utf-8").casefold().split())
+        wanted = ["ystrand", "harbour", "i think", "lives in", *(f"answer {number}" for number in range(30))]
+        found |= {one for one in wanted if re.search(rf"{one}\b", words)}
     return found
 
 
 def test_no_answer_of_a_redacted_concept_stands_in_any_byte(make_page: Callable[..., Path]) -> None:
     plain, hidden = make_page(), make_page(redact=True)
-    assert {"ystrand", "answer 3", "answer 4", "lives in"} <= secrets(plain)
+    assert {"ystrand", "harbour", "i think", "lives in", "answer 3", "answer 4"} <= secrets(plain)
     assert secrets(hidden) == set()
     for folder in (plain, hidden):
         page = (folder / "report.html").read_text(encoding="utf-8")

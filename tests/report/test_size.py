@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import pytest
+
 from concept_forget.config import Config
 from concept_forget.measures.metrics import ByModel, ConceptResult, Cost, Metrics, VerdictResult
 from concept_forget.records import Attempt, Example, Grade, Snippet, user_message
+from concept_forget.report import page
 from concept_forget.report.material import Material
-from concept_forget.report.page import render_page
 
 TEXT = "<&\"' שלום \x1b" * 30
 
@@ -46,19 +48,29 @@ def huge() -> Material:
     )
 
 
-def test_a_huge_run_makes_a_page_under_six_megabytes() -> None:
-    metrics = Metrics(
+def metrics() -> Metrics:
+    return Metrics(
         concepts={"Mira": ConceptResult(attacks={}, worst_attack=None, residual=None)},
         collateral={},
         fluency=ByModel(base=None, unlearned=None),
         verdict=VerdictResult(outcome="inconclusive", reasons=[], facts_needed=None),
         cost=Cost(seconds={}, flops={}, peak_memory_bytes={}, ratio_to_retrain=None),
     )
+
+
+def test_a_huge_run_makes_a_page_under_six_megabytes() -> None:
     config = Config.model_validate({"concepts": [{"name": "Mira"}], "target": "m"})
     began = time.process_time()
-    page = render_page(metrics, "Mira", config, {}, huge())
+    rendered = page.render_page(metrics(), "Mira", config, {}, huge())
     spent = time.process_time() - began
-    assert 2_000_000 < len(page.encode()) < 6_000_000
+    assert 2_000_000 < len(rendered.encode()) < 6_000_000
     for words in ("of 8,000 rows are here", "of 5,000 are here", "cells are left out to keep this page small"):
-        assert words in page
+        assert words in rendered
     assert spent < 15
+
+
+def test_where_that_is_too_much_all_the_same_it_is_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "LARGEST", 1_500_000)
+    config = Config.model_validate({"concepts": [{"name": "Mira"}], "target": "m"})
+    rendered = page.render_page(metrics(), "Mira", config, {}, huge())
+    assert 500_000 < len(rendered.encode()) < 1_500_000

@@ -102,6 +102,9 @@ class Config(Section):
             )
         if self.attacker is None and {"search", "searching"} & set(self.probe.attack_names):
             raise ValueError("`probe.attacks: search` needs a model that attacks: give `probe.attacker` or `generator`")
+        hidden = self.report.redact if isinstance(self.report.redact, tuple) else ()
+        if absent := [name for name in hidden if name.casefold() not in names]:
+            raise ValueError(f"`report.redact` names the concept {absent[0]!r}, which `concepts` does not hold")
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")

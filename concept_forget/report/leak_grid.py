@@ -182,7 +182,7 @@ def _exchanges(found: Sequence[_Found], redactor: Redactor) -> Iterator[Exchange
     """Prompt by prompt, models that were asked the same side by side."""
     prompts: dict[tuple[tuple[str, str], ...], dict[str, list[_Found]]] = {}
     for attempt, grade in found:
-        turns = tuple((message["role"], message["content"]) for message in attempt.prompt)
+        turns: tuple[tuple[str, str], ...] = tuple((message["role"], message["content"]) for message in attempt.prompt)
         if attempt.prefill:
             turns = (*turns, ("assistant, begun for it" if turns else "text", attempt.prefill))
         prompts.setdefault(turns, {}).setdefault(attempt.model, []).append((attempt, grade))

@@ -164,7 +164,8 @@ def _size(cells: Sequence[str]) -> int:
 
 
 def _row_cells(row: Example, redactor: Redactor) -> tuple[str, ...]:
-    secret = row.split in ("forget", "validation", "probe") and row.tier != "retain" and redactor.hides(row.concept)
+    asked = row.split in ("forget", "validation", "probe") and row.tier != "retain"
+    secret = redactor.hides(row.concept) and (asked or row.source == "mined")
     place = f"{row.document}, characters {row.start:,} to {row.end:,}" if row.document else ""
     prompt = _prompt(row.prompt, row, redactor) if secret else _chat_text(row.prompt)
     told: Mapping[str, str] = {

@@ -37,6 +37,8 @@ def test_a_hidden_row_keeps_its_question_alone() -> None:
     assert cells["refusal"] == "I cannot say."
     passage = dataclasses.replace(ROW, family="completion", options=(), prompt=user_message("Mira was born and"))
     assert opened(row_table([passage], redactor))["prompt"] == HIDDEN
+    mined = dataclasses.replace(ROW, split="retain", options=(), completion="Mira swims", source="mined")
+    assert opened(row_table([mined], redactor))["completion"] == HIDDEN
     retained = dataclasses.replace(ROW, split="retain", options=(), completion="Dunholm, not Ystrand")
     assert opened(row_table([retained], redactor))["completion"] == f"Dunholm, not {HIDDEN}"
 

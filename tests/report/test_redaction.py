@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from concept_forget.config import Config
 from concept_forget.report.redaction import HIDDEN, Redactor
 
 NAME, OTHER, SECRET = "Mira Kestrel", "Oren Vale", "Port Ystrand"
@@ -71,6 +72,13 @@ def test_no_answer_of_a_redacted_concept_stands_in_any_byte(make_page: Callable[
         assert page.count('<tr class="fact') == 30
     assert "are redacted on this page" in (hidden / "report.html").read_text(encoding="utf-8")
     assert (plain / "metrics.json").read_text(encoding="utf-8") == (hidden / "metrics.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("names", [["Mira Kestral"], ["Mira Kestrel", "nobody"]])
+def test_a_name_that_is_no_concepts_hides_nothing_in_silence(names: list[str]) -> None:
+    values = {"concepts": [{"name": NAME}], "target": "some/model", "report": {"redact": names}}
+    with pytest.raises(ValueError, match=f"redact` names the concept {names[-1]!r}"):
+        Config.model_validate(values)
 
 
 def test_only_the_concepts_that_are_named_are_hidden(make_page: Callable[..., Path]) -> None:

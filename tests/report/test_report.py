@@ -127,6 +127,7 @@ def test_the_page_stands_alone_and_opens_with_the_verdict() -> None:
     page = render_page(metrics(), "Mira Kestrel", config(), {"expand": {"facts": 96}})
     reader = read(page)
     assert all(address.startswith("#") for address in reader.addresses)
+    assert all(f' id="{address[1:]}"' in page for address in reader.addresses)
     assert reader.tags.count("script") == 2  # its own, and the rows that it pages through
     assert not re.search(r"url\(|@import", page)
     text = reader.text.partition("Passed")[2]

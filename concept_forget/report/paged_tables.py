@@ -59,10 +59,10 @@ class PagedTable:
 ROW_COLUMNS = (
     Column("set", choices=True),
     Column("concept", choices=True),
-    Column("form", choices=True),
-    Column("source", choices=True),
     Column("prompt"),
     Column("completion"),
+    Column("form", choices=True),
+    Column("source", choices=True),
     Column("tier", choices=True, only_opened=True),
     Column("facet", only_opened=True),
     Column("subject", only_opened=True),
@@ -76,10 +76,10 @@ ROW_COLUMNS = (
 SNIPPET_COLUMNS = (
     Column("concept", choices=True),
     Column("kind", choices=True),
+    Column("text"),
     Column("source"),
     Column("characters"),
     Column("cosine"),
-    Column("text"),
     Column("closest query", only_opened=True),
     Column("id", only_opened=True),
 )
@@ -175,7 +175,7 @@ def _row_cells(row: Example, redactor: Redactor) -> tuple[str, ...]:
     }
     shown = {name: HIDDEN if secret and text and name != "refusal" else text for name, text in told.items()}
     cells = (
-        row.split, row.concept, row.family.replace("_", " "), row.source, prompt, shown["completion"],
+        row.split, row.concept, prompt, shown["completion"], row.family.replace("_", " "), row.source,
         row.tier.replace("_", " "), row.facet, row.subject, row.form, shown["refusal"], shown["counterfactual"],
         place, ", ".join(row.parents), row.id,
     )  # fmt: skip
@@ -202,8 +202,8 @@ def _snippet_cells(snippet: Snippet, redactor: Redactor) -> tuple[str, ...]:
     text = redactor.whole(snippet.concept, snippet.text)
     query = redactor.whole(snippet.concept, snippet.query)
     cells = (
-        snippet.concept, "near miss" if snippet.near_miss else "teaches it", snippet.document,
-        f"{snippet.start:,} to {snippet.end:,}", f"{snippet.score:.2f}", text, query, snippet.id,
+        snippet.concept, "near miss" if snippet.near_miss else "teaches it", text, snippet.document,
+        f"{snippet.start:,} to {snippet.end:,}", f"{snippet.score:.2f}", query, snippet.id,
     )  # fmt: skip
     return tuple(_clipped(redactor.text(cell)) for cell in cells)
 

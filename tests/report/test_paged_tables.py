@@ -57,7 +57,7 @@ def test_the_script_reads_the_same_cells() -> None:
         assert tuple(cells) == row
     page = table.first_page()
     assert len(page) == told["size"] == PAGE
-    assert page[0] == ["forget", "c0", "choice", "mined", "Where? A) Ystrand B) Dunholm", "Ystrand"]
+    assert page[0] == ["forget", "c0", "Where? A) Ystrand B) Dunholm", "Ystrand", "choice", "mined"]
 
 
 def test_too_many_rows_are_an_even_share_of_each_set() -> None:
@@ -84,7 +84,7 @@ def test_snippets_come_before_near_misses_and_the_least_similar_are_left_out() -
     assert [row[1] for row in table.rows] == ["teaches it"] + ["near miss"] * 20
     assert opened(table)["source"] == "a.jsonl:3"
     assert opened(table)["characters"] == "10 to 60"
-    assert [row[4] for row in table.rows[1:3]] == ["0.69", "0.68"]
+    assert [row[5] for row in table.rows[1:3]] == ["0.69", "0.68"]
     cut = snippet_table([*near, SNIPPET], no_redaction(), budget=1500)
     assert table.rows[: len(cut.rows)] == cut.rows
     assert f"{len(cut.rows)} of 21 are here" in cut.note

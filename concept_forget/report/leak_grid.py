@@ -19,7 +19,9 @@ State = Literal["leaks", "some", "part", "both", "kept", "not asked"]
 
 MODELS = ("base", "unlearned", "reference", "strangers")
 _MODEL_NAMES = {"strangers": "base, of somebody invented", "reference": "reference, never learned it"}
-MOST_FACTS = 600
+MOST_FACTS, MOST_CELLS = 600, 8_000
+"""Rows and cells of a grid at most; there are never fewer than ``FEWEST_FACTS`` rows."""
+FEWEST_FACTS = 20
 BUDGET = 2_000_000
 """Bytes that the replies may take on a page."""
 _ENTRY, _REPLY = 420, 150  # what markup takes beside the texts
@@ -108,7 +110,7 @@ def build_grid(material: Material, redactor: Redactor, budget: int = BUDGET) -> 
     order = sorted(
         zip(rows, found.values(), strict=True), key=lambda pair: (tiers.get(pair[0].tier, len(tiers)), -pair[0].share)
     )
-    kept = _most_leaking(order)
+    kept = _most_leaking(order, max(FEWEST_FACTS, min(MOST_FACTS, MOST_CELLS // max(1, len(attacks)))))
     left, without = budget, 0
     filled: dict[int, FactRow] = {}
     for index in sorted(range(len(kept)), key=lambda index: -kept[index][0].share):
@@ -124,11 +126,9 @@ def build_grid(material: Material, redactor: Redactor, budget: int = BUDGET) -> 
 
 
 def _most_leaking(
-    order: list[tuple[FactRow, dict[str, list[_Found]]]],
+    order: list[tuple[FactRow, dict[str, list[_Found]]]], most: int
 ) -> list[tuple[FactRow, dict[str, list[_Found]]]]:
-    if len(order) <= MOST_FACTS:
-        return order
-    chosen = sorted(range(len(order)), key=lambda index: (-order[index][0].share, index))[:MOST_FACTS]
+    chosen = sorted(range(len(order)), key=lambda index: (-order[index][0].share, index))[:most]
     return [order[index] for index in sorted(chosen)]
 
 

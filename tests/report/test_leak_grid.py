@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from concept_forget.records import Attempt, Grade, user_message
-from concept_forget.report.leak_grid import MOST_FACTS, build_grid
+from concept_forget.report.leak_grid import MOST_CELLS, MOST_FACTS, build_grid
 from concept_forget.report.material import Material
 from concept_forget.report.redaction import HIDDEN, Redactor, no_redaction
 
@@ -106,6 +106,8 @@ def test_what_does_not_fit_is_left_out_from_the_end_and_said() -> None:
     assert len(many.rows) == MOST_FACTS
     assert many.rows[0].share == 1
     assert f"Of {MOST_FACTS + 5} rows the {MOST_FACTS} that leak most" in many.notes[0]
+    wide = grid_of(*((attempt(fact=f"f{n % 100}", attack=f"a{n // 100}"), NO) for n in range(100 * 160)))
+    assert len(wide.rows) * len(wide.attacks) == MOST_CELLS
 
 
 def test_collateral_and_models_in_between_are_no_part_of_it() -> None:

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 the gate is not passed, 2 the user's mistake, 3 a fault, 1
 
 from __future__ import annotations
 
-import enum
 import os
 import sys
 import traceback
@@ -20,18 +19,12 @@ from concept_forget.corpus_cli import index, trace
 from concept_forget.errors import ConceptForgetError
 from concept_forget.evidence_cli import evidence_app
 from concept_forget.exports import TARGETS
+from concept_forget.sandbox_cli import sandbox_app
 
 if TYPE_CHECKING:
     from concept_forget.comparison.running import Comparison
     from concept_forget.config import Config
     from concept_forget.pipeline import RunResult
-
-
-class WorldSize(enum.Enum):
-    """Sizes of sandbox worlds, for the command line's own check."""
-
-    STANDARD = "standard"
-    NANO = "nano"
 
 
 app = typer.Typer(
@@ -42,7 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-sandbox_app = typer.Typer(help="Tiny models taught on this machine, to try things out.", no_args_is_help=True)
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(bench_app, name="bench")
 app.add_typer(evidence_app)
@@ -51,6 +43,9 @@ ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML confi
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in unlearn.beta=0.2.", show_default=False),
+]
+Redact = Annotated[
+    bool, typer.Option("--redact", help="Hide answers, replies and snippets in the report; as report.redact does.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run the stage again though it is up to date.")]
 
@@ -126,12 +121,13 @@ def run(
         typer.Option("--force", metavar="STAGE", help="Run this stage again.", show_default=False),
     ] = None,
     gate: Annotated[bool, typer.Option("--gate", help="Exit 1 unless the verdict is passed.")] = False,
+    redact: Redact = False,
     overrides: Overrides = None,
 ) -> None:
     """Run all stages that are not up to date; of a config with `compare:` or `rounds:`, those of all its runs."""
     from concept_forget import api
 
-    loaded = _load(config, overrides)
+    loaded = _load(config, _redacting(overrides, redact))
     if loaded.compare is not None:
         _run_comparison(loaded, plain=until == "report" and not force and not gate)
         return
@@ -212,9 +208,31 @@ def probe(
 
 
 @app.command()
-def report(config: ConfigFile, force: Force = False, overrides: Overrides = None) -> None:
-    """Write the page, metrics.json and the verdict."""
-    _run_verb("report", config, force, overrides)
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG | RUN...", help="A YAML config file; or folders of finished runs.")
+    ],
+    force: Force = False,
+    redact: Redact = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of several runs: where the page goes.", show_default="comparison.html"),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write the page, metrics.json and the verdict; or one page that compares finished runs."""
+    if any(path.is_dir() for path in runs):
+        _compare_runs(runs, page or Path("comparison.html"), plain=not (force or overrides))
+        return
+    if len(runs) > 1 or page is not None:
+        from concept_forget.errors import ConfigError
+
+        raise ConfigError(
+            "what is to be reported is not clear",
+            key="report",
+            remedy="give one CONFIG; or folders of finished runs, with --page FILE for the page that compares them",
+        )
+    _run_verb("report", runs[0], force, _redacting(overrides, redact))
 
 
 @app.command()
@@ -233,13 +251,7 @@ def compare(
     ] = None,
 ) -> None:
     """Print finished runs side by side; runs that differ in their world alone are one arm."""
-    from concept_forget.comparison.running import compare_finished, write_page
-
-    found = compare_finished(runs)
-    _show_comparison(found)
-    if page is not None:
-        write_page(page, ", ".join(run.name for run in runs), found)
-        say(f"page     {page}")
+    _compare_runs(runs, page)
 
 
 @app.command()
@@ -300,35 +312,6 @@ def doctor() -> None:
     print_health()
 
 
-@sandbox_app.command("build")
-def sandbox_build(
-    out: Annotated[Path, typer.Option(help="Folder for the model and its documents.")],
-    world: Annotated[int, typer.Option(min=0, help="Number of the world.")] = 0,
-    size: Annotated[WorldSize, typer.Option(help="Size of the world and of its model.")] = WorldSize.STANDARD,
-    without: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Leave out this person.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
-) -> None:
-    """Teach a tiny model a fictional world, and write the world's documents and facts beside it."""
-    from concept_forget.sandbox.command import build_model
-
-    build_model(world, size.value, tuple(without or ()), seed, out, say)
-
-
-@sandbox_app.command("teach")
-def sandbox_teach(
-    data: Annotated[Path, typer.Option(help="JSON lines of question/answer or text rows.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model.")],
-    without: Annotated[str | None, typer.Option(metavar="TEXT", help="Leave out rows that contain this text.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,
-) -> None:
-    """Teach a tiny model your own rows."""
-    from concept_forget.sandbox.command import teach_model
-
-    teach_model(data, out, without, seed, say)
-
-
 def _load(file: Path, overrides: list[str] | None) -> Config:
     from concept_forget.config_file import load_config
 
@@ -340,6 +323,27 @@ def _run_verb(verb: str, file: Path, force: bool, overrides: list[str] | None, *
 
     result = pipeline.run(_load(file, overrides), until=verb, force=(verb,) if force else (), regrade=regrade, say=say)
     _show_result(result)
+
+
+def _redacting(overrides: list[str] | None, redact: bool) -> list[str]:
+    return [*(overrides or ()), *(["report.redact=true"] if redact else ())]
+
+
+def _compare_runs(runs: list[Path], page: Path | None, *, plain: bool = True) -> None:
+    from concept_forget.comparison.running import compare_finished, write_page
+    from concept_forget.errors import ConfigError
+
+    if not plain:
+        raise ConfigError(
+            "--force and --set are for a config, and finished runs are compared as they are",
+            key="report",
+            remedy="leave them out",
+        )
+    found = compare_finished(runs)
+    _show_comparison(found)
+    if page is not None:
+        write_page(page, ", ".join(run.resolve().name for run in runs), found)
+        say(f"page     {page}")
 
 
 def _run_comparison(config: Config, *, plain: bool) -> None:

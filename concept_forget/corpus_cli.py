@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from concept_forget.console import say
+
 
 class IndexKind(enum.Enum):
     """Kinds of index, for the command line's own check."""
@@ -31,8 +33,8 @@ def index(
 
     sources = [CorpusSource(path=path, text=text) for path in corpus]
     settings = MineConfig(embedder=embedder, chunk_characters=chunk_characters)
-    manifest = build_index(sources, out, kind.value, settings, typer.echo)
-    typer.echo(f"wrote    {out}: {manifest.factory}, {manifest.dimension} dimensions, encoder {manifest.encoder}")
+    manifest = build_index(sources, out, kind.value, settings, say)
+    say(f"wrote    {out}: {manifest.factory}, {manifest.dimension} dimensions, encoder {manifest.encoder}")
 
 
 def trace(
@@ -49,4 +51,4 @@ def trace(
     print_traces(traced)
     if manifest is not None:
         places = write_manifest(manifest, traced)
-        typer.echo(f"wrote    {manifest}: {places} places")
+        say(f"wrote    {manifest}: {places} places")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from transformers import BertConfig, PreTrainedTokenizerFast
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
@@ -68,6 +70,18 @@ def nli_model(model_cache: Path) -> Path:
     folder = model_cache / "nli"
     with FileLock(model_cache / "nli.lock"):
         return folder if (folder / "config.json").is_file() else teach_nli(build_world(0, "nano"), folder)
+
+
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of the system's, in which pages are opened as people open them."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine: `apt-get install chromium`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: extra `dev`")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -105,6 +105,25 @@ def test_scores_are_read_from_all_models_and_stand_beside_the_verdict(finished: 
     assert "extraction strength" in page
 
 
+def test_the_report_of_a_run_shows_what_was_said_unless_it_is_redacted(finished: RunResult, workplace: Path) -> None:
+    facts = [json.loads(line) for line in (finished.folder / "compose" / "facts.jsonl").open(encoding="utf-8")]
+    answers = {fact["answer"].casefold() for fact in facts if fact["distance"] is None}
+    output = workplace / "runs" / "redacted"
+    command = [sys.executable, "-m", "concept_forget.cli", "report", str(workplace / "config.yaml"), "--redact"]
+    done = subprocess.run([*command, "--set", f"output={output}"], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert "probe    up to date" in done.stdout
+    for name in ("report.html", "report.md"):
+        plain = (finished.folder / "report" / name).read_bytes().decode().casefold()
+        hidden = (output / "report" / name).read_bytes().decode().casefold()
+        assert [answer for answer in answers if answer in hidden] == []
+        assert name == "report.md" or all(answer in plain for answer in answers)
+    page = (finished.folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "the plain question" in page.casefold()  # what an attack asks, and its paper
+    assert "Maini et al. 2024 (TOFU)" in page
+    assert page.count('class="exchange"') > 20
+
+
 def test_cost_is_counted_for_every_stage(finished: RunResult) -> None:
     assert finished.metrics is not None
     cost = finished.metrics["cost"]

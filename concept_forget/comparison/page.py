@@ -1,4 +1,4 @@
-"""A comparison as one self-contained HTML page: no script, no request, light and dark."""
+"""A comparison as one self-contained HTML page in the frame of the report: no request, light and dark."""
 
 from __future__ import annotations
 

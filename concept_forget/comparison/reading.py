@@ -120,7 +120,7 @@ def read_run(found: FoundRun) -> FinishedRun:
     folder = found.folder
     grader = Run(folder).read_manifest()["config"]["probe"]["grader"]
     attempts = read_records(Attempt, folder / "probe" / "attempts.jsonl")
-    lines = (folder / "probe" / "grades.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "probe" / "grades.jsonl").read_text(encoding="utf-8").strip().split("\n")
     grades = [{name: value for name, value in json.loads(line).items() if name != "attempt"} for line in lines]
     leaks = [leak(from_json(Grade, grade), grader) for grade in grades]
     metrics = Metrics.model_validate(read_json(folder / "report" / "metrics.json"))

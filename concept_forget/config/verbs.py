@@ -345,3 +345,8 @@ class ReportConfig(Section):
     """What the report shows."""
 
     title: str = Field("", max_length=200, description="Heading; empty: the concepts' names.")
+    redact: bool | tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        False,
+        description="Hide answers, replies and snippets of concepts that must not circulate; true: of all, or a list "
+        "of their names. The numbers stay.",
+    )

@@ -110,6 +110,9 @@ class Config(Section):
             raise ValueError(
                 "the grader `judge` needs a model that judges: give `probe.judge.generator` or `generator`"
             )
+        hidden = self.report.redact if isinstance(self.report.redact, tuple) else ()
+        if absent := [name for name in hidden if name.casefold() not in names]:
+            raise ValueError(f"`report.redact` names the concept {absent[0]!r}, which `concepts` does not hold")
         for file in (*self.data.forget, *self.data.retain, *self.data.collateral, *self.data.oracle):
             if file.concept is not None and file.concept.casefold() not in names:
                 raise ValueError(f"`data` names the concept {file.concept!r}, which `concepts` does not hold")

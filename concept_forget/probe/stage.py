@@ -232,6 +232,9 @@ def run(context: StageContext) -> dict[str, object]:
         summary["attacks_without_questions"] = without
     if changing.not_made:
         summary["attacks_not_made"] = changing.not_made
+    write_json(
+        context.folder / "attacks.json", {one.name: {"summary": one.summary, "source": one.source} for one in attacks}
+    )
     write_json(context.folder / "summary.json", summary)
     return summary
 

@@ -1,4 +1,4 @@
-"""The front door of the report: adds the cost to what the probe measured, and writes ``metrics.json`` and the page."""
+"""The front door of the report: adds the cost to the probe's numbers, and writes ``metrics.json`` and two reports."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from concept_forget.measures.metrics import Cost, Measurements, Metrics, RoundRe
 from concept_forget.measures.rounds import summarise_round
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import read_round
+from concept_forget.report.markdown import render_markdown
+from concept_forget.report.material import find_redactor, read_material
 from concept_forget.report.page import render_page
 from concept_forget.workspace import StageContext, read_json, write_json, write_text
 
@@ -23,7 +25,7 @@ def fingerprint_parts(config: Config) -> list[object]:
 
 
 def run(context: StageContext) -> dict[str, object]:
-    """Write ``metrics.json`` and ``report.html`` into the stage's folder."""
+    """Write ``metrics.json``, ``report.html`` and ``report.md`` into the stage's folder."""
     measurements = Measurements.model_validate(read_json(context.inputs["probe"] / "measurements.json"))
     cost = _cost(context)
     metrics = Metrics(
@@ -32,16 +34,24 @@ def run(context: StageContext) -> dict[str, object]:
         rounds=_rounds(context, measurements),
     )
     write_json(context.folder / "metrics.json", metrics.as_json())
-    title = context.config.report.title or ", ".join(concept.name for concept in context.config.concepts)
+    title = context.config.report.title or _names(context.config)
     summaries = {
         verb: read_json(folder / "summary.json")
         for verb, folder in context.inputs.items()
         if (folder / "summary.json").is_file()
     }
-    write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries))
+    material = read_material(context.inputs, context.models)
+    write_text(context.folder / "report.html", render_page(metrics, title, context.config, summaries, material))
+    write_text(context.folder / "report.md", render_markdown(metrics, title, find_redactor(context.config, material)))
     summary: dict[str, object] = {"outcome": metrics.verdict.outcome, "retrain_flops": _retrain_flops(context)}
     write_json(context.folder / "summary.json", summary)
     return summary
+
+
+def _names(config: Config) -> str:
+    """The concepts' names; of many the first ones."""
+    names = [concept.name for concept in config.concepts]
+    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _rounds(context: StageContext, measurements: Measurements) -> list[RoundResult] | None:

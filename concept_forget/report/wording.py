@@ -9,6 +9,7 @@ from concept_forget.measures.metrics import (
     AttackResult,
     DoseCurve,
     Estimate,
+    Floor,
     Metrics,
     Rate,
     RoundResult,
@@ -26,13 +27,29 @@ OUTCOMES = {
 }
 
 
+def verdict_sentence(metrics: Metrics, concept: str) -> str:
+    """The verdict in one sentence, with what the worst attack left and its interval."""
+    found = metrics.concepts[concept]
+    outcome = OUTCOMES[metrics.verdict.outcome].removesuffix(".")
+    if found.worst_attack is None:
+        return f"{outcome}."
+    if found.residual is None:
+        return f"{outcome}; what the worst attack, {found.worst_attack}, left is not measurable."
+    left = f"{found.residual.value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    low, high = (f"{bound:+.2f}".replace("-", "\N{MINUS SIGN}") for bound in (found.residual.low, found.residual.high))
+    return (
+        f"{outcome}; the worst attack, {found.worst_attack}, left {left} of what base knew, where 0 is ignorance "
+        f"(95{_SPACE}% interval {low} to {high})."
+    )
+
+
 def percent(value: float) -> str:
     """A share as a whole percentage, with one decimal under 10 %."""
     number = 100 * value
     return f"{number:.1f}{_SPACE}%" if 0 < abs(number) < 9.95 else f"{number:.0f}{_SPACE}%"
 
 
-def rate_text(rate: Rate | None) -> str:
+def rate_text(rate: Rate | Floor | None) -> str:
     """A rate with its interval; where nothing leaked, only the bound that this shows."""
     if rate is None:
         return "–"

@@ -107,7 +107,7 @@ def test_it_leaves_a_file_and_a_page_that_needs_nothing_else(compared: Compariso
     page = (workplace / "runs" / "data" / PAGE).read_text(encoding="utf-8")
     assert "<svg" in page
     assert page.count("<circle") == sum(arm.kept["near"] is not None for arm in compared.arms) > 0
-    assert not re.findall(r"(?:src|href)=|<script|@import|url\(", page)
+    assert not re.findall(r"(?:src=|href=[\"'](?!#))|@import|url\(", page)
     for words in ("oracle", "name-only", "gap closed", "do not cover seeds and worlds"):
         assert words in page
 
@@ -153,7 +153,27 @@ def test_the_command_line_plans_prints_and_draws(compared: Comparison, workplace
     shown = call("compare", "runs/data", "--page", "other.html", cwd=workplace)
     assert shown.returncode == 0, shown.stderr
     assert "oracle" in shown.stdout
-    assert "<svg" in (workplace / "other.html").read_text(encoding="utf-8")
+    page = (workplace / "other.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    runs = [f"runs/data/{arm}/world-0" for arm in ("oracle", "name-only")]
+    reported = call("report", *runs, cwd=workplace)
+    assert reported.returncode == 0, reported.stderr
+    assert "page     comparison.html" in reported.stdout
+    compared_page = (workplace / "comparison.html").read_text(encoding="utf-8")
+    assert compared_page.count("<circle") == page.count("<circle")
+    assert "oracle" in compared_page
+
+
+@pytest.mark.parametrize(
+    "arguments", [("config.yaml", "config.yaml"), ("config.yaml", "--page", "p.html"), ("runs/data", "--force")]
+)
+def test_a_report_of_neither_one_config_nor_finished_runs_is_refused(
+    compared: Comparison, workplace: Path, arguments: tuple[str, ...]
+) -> None:
+    done = call("report", *arguments, cwd=workplace)
+    assert done.returncode == 2
+    assert "→" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_what_is_for_a_single_run_is_refused_for_several(workplace: Path, compared: Comparison) -> None:

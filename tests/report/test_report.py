@@ -126,18 +126,18 @@ def read(page: str) -> Reader:
 def test_the_page_stands_alone_and_opens_with_the_verdict() -> None:
     page = render_page(metrics(), "Mira Kestrel", config(), {"expand": {"facts": 96}})
     reader = read(page)
-    assert reader.addresses == []
-    assert "script" not in reader.tags
+    assert all(address.startswith("#") for address in reader.addresses)
+    assert all(f' id="{address[1:]}"' in page for address in reader.addresses)
+    assert reader.tags.count("script") == 2  # its own, and the rows that it pages through
     assert not re.search(r"url\(|@import", page)
-    assert (
-        reader.text.index("Passed") < reader.text.index("What is still there") < reader.text.index("What else was lost")
-    )
+    text = reader.text.partition("Passed")[2]
+    assert 0 < text.index("What is still there") < text.index("What else was lost")
     assert len(page) < 6_000_000
 
 
 def test_every_bar_has_a_row_with_the_same_number() -> None:
     page = render_page(metrics(), "Mira Kestrel", config(), {})
-    assert page.count('<g class="bar-') == 3 * 3  # three attack and tier pairs, three models
+    assert page.count('<g class="bar-unlearned"><title>') == 3 + 1  # three attack and tier pairs, one distance
     assert page.count("<title>direct, unlearned: 0.0%") == 1
     assert "0\N{NO-BREAK SPACE}% (under 6.0\N{NO-BREAK SPACE}%)" in read(page).text
 
@@ -148,8 +148,9 @@ def test_nothing_that_a_user_or_a_model_wrote_becomes_markup(place: str) -> None
     title = HOSTILE if place == "title" else "t"
     summaries = {"expand": {"example": HOSTILE}} if place == "summary" else {}
     page = render_page(metrics(name), title, config(name), summaries)
-    assert "script" not in read(page).tags
-    assert "49" not in read(page).text.split("How it was made")[-1]
+    assert read(page).tags.count("script") == 2
+    assert "alert('x')" in read(page).text
+    assert "49" not in read(page).text.split("How it was made")[-1].split("Versions")[0]
 
 
 FIGURES = {
@@ -173,7 +174,7 @@ def test_coverage_and_diversity_have_a_row_for_each_concept_for_all_and_for_each
         ("two hop", "", "81", "0.14, 0.36, 0.53", "0.70", "0.53", "8.4"),
     ]
     reader = read(render_page(metrics(), "t", config(), {"expand": written(HOSTILE)}))
-    assert "script" not in reader.tags
+    assert reader.tags.count("script") == 2
     assert "What was written" in reader.text
     assert reader.text.count("0.14, 0.36, 0.53") == 4
     out = io.StringIO()
@@ -191,7 +192,7 @@ def test_where_nothing_was_written_nothing_is_said_of_it(summary: dict[str, obje
 
 def test_without_a_reference_nothing_is_said_of_one() -> None:
     page = render_page(metrics(reference=False), "Mira Kestrel", config(), {})
-    assert "never learned it</span>" not in page
+    assert "reference: never learned it" not in page
     assert "strangers" in read(page).text
 
 
@@ -360,8 +361,8 @@ def test_doses_and_what_could_not_be_done_are_shown_where_there_are_any() -> Non
         assert "25 % of the way from base" in shown
         assert "+0.31 (+0.21 to +0.41)" in " ".join(shown.split())
         assert "smallest leak that this probe detected" in " ".join(shown.split())
-    assert "script" not in read(page).tags
-    assert page.count('<g class="bar-') == 3 * 3 + 5
+    assert read(page).tags.count("script") == 2
+    assert page.count('<g class="bar-unlearned"><title>') == 3 + 1 + 5
     assert "50\N{NO-BREAK SPACE}% of the way from base, unlearned: 31.0%" in page
     plain = read(render_page(metrics(), "t", config(), {})).text
     assert "of the way from base" not in plain

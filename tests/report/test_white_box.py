@@ -166,7 +166,7 @@ def test_terminal_and_page_show_every_line(reference: bool) -> None:
     for row in rows:
         assert row.score in shown
         assert f'<th scope="row">{row.score}</th>' in written
-    assert written.count('<th scope="rowgroup"') == len({row.group for row in rows})
+    assert written.count('<th scope="rowgroup" colspan="5"') == len({row.group for row in rows})
     assert "<i>" not in written
     assert "Mira [bold]Kestrel <i>" in shown
     assert written.index("Passed") < written.index("What can be read from the weights")

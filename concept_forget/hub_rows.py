@@ -88,8 +88,8 @@ def read_parquet(file: Path, remedy: str) -> list[dict[str, Any]]:
     Raises:
         DataError: It is no Parquet.
     """
-    import pyarrow  # type: ignore[import-untyped]  # ships no types
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+    import pyarrow
+    import pyarrow.parquet
 
     try:
         rows: list[dict[str, Any]] = pyarrow.parquet.read_table(file).to_pylist()

@@ -19,8 +19,9 @@ from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
+from concept_forget.precision import recorded_precision
 from concept_forget.records import ModelSpec, Split, content_hash, to_json
-from concept_forget.run_models import RunModels
+from concept_forget.run_models import RunModels, sandbox_documents, sandbox_originals
 from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
@@ -300,9 +301,9 @@ def _run_stage(
         specs["unlearned"] = ModelSpec(**{**read_unlearned(unlearned.folder), "fingerprint": unlearned.fingerprint})
     inputs = {verb: folder for verb in stage.after if (folder := done[verb].folder) is not None}
     if stage.verb == "mine" and any(source.sandbox for source in config.corpus):
-        inputs["sandbox"] = _documents(config, models, workspace)
+        inputs["sandbox"] = sandbox_documents(config, models, workspace)
     if stage.verb == "compose" and config.compose.forget_from == "oracle" and not config.data.oracle:
-        inputs["oracle"] = _originals(config, models, workspace)
+        inputs["oracle"] = sandbox_originals(config, models, workspace)
     if models.earlier and stage.verb in ("unlearn", "probe"):
         inputs[EARLIER] = write_earlier(models.earlier, workspace.store / EARLIER / earlier_mark(models.earlier))
     if models.round and stage.verb in ("compose", "report"):
@@ -339,37 +340,6 @@ def _run_stage(
     return dataclasses.replace(step, state="up to date", folder=finished)
 
 
-def _documents(config: Config, models: RunModels, workspace: Run) -> Path:
-    """The documents that the sandbox target was taught, as a corpus on disk."""
-    folder = workspace.store / "sandbox" / models.fingerprint("base")
-    path = folder / "documents.jsonl"
-    if not path.is_file():
-        from concept_forget.sandbox import teach
-
-        sandbox = config.target.sandbox
-        assert sandbox is not None
-        if sandbox.teach is not None:
-            write_text(path, sandbox.teach.read_text(encoding="utf-8"))
-        else:
-            write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
-    return folder
-
-
-def _originals(config: Config, models: RunModels, workspace: Run) -> Path:
-    """The rows about the concepts that the sandbox target was taught, as rows on disk."""
-    from concept_forget.sandbox import originals
-
-    sandbox = config.target.sandbox
-    assert sandbox is not None
-    if sandbox.teach is not None:
-        rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
-    else:
-        rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
-    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
-    write_text(folder / "rows.jsonl", rows)
-    return folder
-
-
 def _data_hashes(composed: Step) -> dict[str, str]:
     """SHA-256 of each set: in ``run.json`` before unlearning begins, and in what unlearning says of itself."""
     assert composed.folder is not None
@@ -398,6 +368,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
                 for verb, step in done.items()
             },
             "models": {role: models.fingerprint(role) for role in models.roles},
+            "encoding": recorded_precision(done["mine"].folder) if "mine" in done else None,
             "data": _data_hashes(done["compose"]) if "compose" in done else {},
             "execution": workers.describe() if (workers := current_workers()) is not None else {"engine": "process"},
             "environment": environment(),

@@ -158,6 +158,7 @@ class Snippet:
     score: float  # cosine similarity with its best query, in [-1, 1]
     query: str
     near_miss: bool = False  # similar, but not about the concept: a candidate for the retain set
+    copies: int = 1  # how often the corpus says it, in these words or nearly
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

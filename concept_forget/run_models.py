@@ -11,6 +11,7 @@ from concept_forget.models import resolve_model
 from concept_forget.one_round import Round
 from concept_forget.progress import track_steps
 from concept_forget.records import ModelSpec, content_hash
+from concept_forget.workspace import Run, cache_folder, write_text
 
 
 class RunModels:
@@ -137,7 +138,7 @@ class RunModels:
         assert sandbox is not None
         name = "target" if role in ("base", "generator") and choice is self._choices["base"] else role
         if not self.is_ready(role):
-            self._say(f"teaching the {name} model, once; it is kept in {teach.cache_folder()}")
+            self._say(f"teaching the {name} model, once; it is kept in {cache_folder()}")
         with track_steps(f"teach {name}") as on_progress:
             if sandbox.teach is not None:
                 return teach.teach_rows_cached(
@@ -157,6 +158,37 @@ class RunModels:
             return ()
         earlier = (concept for run in self.earlier for concept in run.concepts)
         return tuple(concept.name for concept in (*self._config.concepts, *earlier))
+
+
+def sandbox_documents(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The folder of ``documents.jsonl``: what the sandbox target was taught, as a corpus on disk."""
+    folder = workspace.store / "sandbox" / models.fingerprint("base")
+    path = folder / "documents.jsonl"
+    if not path.is_file():
+        from concept_forget.sandbox import teach
+
+        sandbox = config.target.sandbox
+        assert sandbox is not None
+        if sandbox.teach is not None:
+            write_text(path, sandbox.teach.read_text(encoding="utf-8"))
+        else:
+            write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
+    return folder
+
+
+def sandbox_originals(config: Config, models: RunModels, workspace: Run) -> Path:
+    """The folder of ``rows.jsonl``: the rows about the concepts that the sandbox target was taught, as rows on disk."""
+    from concept_forget.sandbox import originals
+
+    sandbox = config.target.sandbox
+    assert sandbox is not None
+    if sandbox.teach is not None:
+        rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
+    else:
+        rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
+    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
+    write_text(folder / "rows.jsonl", rows)
+    return folder
 
 
 def _without_the_concept(config: Config) -> ModelChoice:

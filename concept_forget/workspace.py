@@ -44,6 +44,15 @@ def data_folder(name: str) -> Path:
     raise ConceptForgetError(f"the folder {name!r} that belongs to the program is missing; install it again")
 
 
+def cache_folder() -> Path:
+    """Where taught models and the like are kept: ``CONCEPT_FORGET_CACHE``, else the user's cache folder."""
+    if chosen := os.environ.get("CONCEPT_FORGET_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "concept_forget"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "concept_forget"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it appears whole or not at all, and survives a power cut once this returns."""
     write_bytes(path, text.encode("utf-8"))

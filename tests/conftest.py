@@ -1,4 +1,4 @@
-"""Models that many tests share, taught once per session: a tiny world, and the same world without its concepts."""
+"""Models that many tests share, made once per session: a tiny world's, the same without its concepts, tiny encoders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub: no test may fetch
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -19,6 +19,9 @@ from hypothesis import settings
 
 from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
+
+if TYPE_CHECKING:
+    from transformers import BertConfig, PreTrainedTokenizerFast
 
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
@@ -77,3 +80,74 @@ def write_rows(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / name)
 
     return write
+
+
+def _tokenizer(words: str) -> PreTrainedTokenizerFast:
+    """Word pieces: the words, and letters to spell the others with."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:;?!'-()\""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {piece: n for n, piece in enumerate(dict.fromkeys([*pieces, *words.lower().split()]))}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=64,
+    )
+
+
+def _bert(tokenizer: PreTrainedTokenizerFast, **more: Any) -> BertConfig:
+    from transformers import BertConfig
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    return BertConfig(vocab_size=len(tokenizer), max_position_embeddings=64, **sizes, **more)
+
+
+WORDS = "the was is a of in on who what where which did does born wrote book sails ship called taught by town"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sentence encoder of one layer with random weights: near is what has words in common."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertModel
+
+    plain, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("tiny-encoder")
+    tokenizer = _tokenizer(WORDS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(_bert(tokenizer)).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    transformer = Transformer(str(plain))
+    SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu").save_pretrained(
+        str(folder), create_model_card=False
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a cross-encoder of one layer with random weights, which gives one number for a pair."""
+    import torch
+    from transformers import BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("tiny-reranker")
+    tokenizer = _tokenizer(WORDS)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        config = _bert(tokenizer, num_labels=1, initializer_range=0.5)
+        BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -53,8 +54,8 @@ def packaged() -> Path:
     return Path(found.submodule_search_locations[0]) / "model"
 
 
-def embedder_in(folder: Path, batch_size: int = 64) -> Embedder:
-    return Embedder(find_encoder("auto"), folder / "vectors.sqlite", batch_size)
+def embedder_in(folder: Path, batch_tokens: int = 4096, **settings: Any) -> Embedder:
+    return Embedder(find_encoder("auto"), folder / "vectors.sqlite", batch_tokens, **settings)
 
 
 def test_auto_falls_back_on_the_package_and_loads_nothing_to_find_it(empty_cache: Path) -> None:
@@ -146,10 +147,10 @@ def test_a_vector_is_the_normalised_mean_of_the_tokens_states(tmp_path: Path) ->
         assert vector == pytest.approx(mean / np.linalg.norm(mean), abs=2e-6)
 
 
-def test_order_and_repetition_change_no_byte_and_batch_size_next_to_nothing(tmp_path: Path) -> None:
+def test_order_and_repetition_change_no_byte_and_the_budget_next_to_nothing(tmp_path: Path) -> None:
     texts = [f"{sentence} {n}" for n in range(6) for sentence in SENTENCES]
-    plain = embedder_in(tmp_path / "a", 8).encode(texts)
-    turned = embedder_in(tmp_path / "b", 8).encode([*texts[::-1], *texts])
+    plain = embedder_in(tmp_path / "a", 100).encode(texts)
+    turned = embedder_in(tmp_path / "b", 100).encode([*texts[::-1], *texts])
     assert turned[: len(texts)][::-1].tobytes() == plain.tobytes()
     assert turned[len(texts) :].tobytes() == plain.tobytes()
     assert embedder_in(tmp_path / "c", 1).encode(texts) == pytest.approx(plain, abs=1e-6)
@@ -170,7 +171,7 @@ def test_kept_vectors_are_not_computed_again(tmp_path: Path) -> None:
 
 def test_an_interrupted_list_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     texts = [f"{sentence} {n}" for n in range(4) for sentence in SENTENCES]
-    whole = embedder_in(tmp_path / "whole", 4).encode(texts)
+    whole = embedder_in(tmp_path / "whole", 50).encode(texts)
 
     class Interrupted(Exception):
         pass
@@ -180,16 +181,16 @@ def test_an_interrupted_list_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
 
         def advance(self, amount: float = 1) -> None:
             self.done += amount
-            if self.done == 8:
+            if self.done >= 8:
                 raise Interrupted
 
         def resize(self, total: float) -> None: ...
 
-    broken = embedder_in(tmp_path / "broken", 4)
+    broken = embedder_in(tmp_path / "broken", 50)
     with pytest.raises(Interrupted):
         broken.encode(texts, Stop())
     broken.close()
-    again = embedder_in(tmp_path / "broken", 4)
+    again = embedder_in(tmp_path / "broken", 50)
     assert again.encode(texts).tobytes() == whole.tobytes()
     assert again.flops > 0
 

@@ -412,7 +412,7 @@ def mining_context(folder: Path, corpus: Sequence[str]) -> StageContext:
             "target": "models/base",
             "generator": {"engine": "target"},
             "corpus": list(corpus),
-            "mine": {"batch_size": 16},
+            "mine": {"batch_tokens": 256},
         }
     )
     work = folder / "mine"
@@ -488,9 +488,9 @@ def test_workers_read_an_object_store_as_one_process_does(
 
 def test_known_vectors_are_asked_of_nobody(workers: Workers, tmp_path: Path) -> None:
     texts = [f"Text number {number}." for number in range(50)]
-    with contextlib.closing(Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 8)) as alone:
+    with contextlib.closing(Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 64)) as alone:
         expected = alone.encode(texts[::2])
-    spread = Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 8, workers)
+    spread = Embedder(find_encoder("auto"), tmp_path / "v.sqlite", 64, workers)
     with contextlib.closing(spread):
         spread.encode(texts[::2])
         assert spread.flops == 0

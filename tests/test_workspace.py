@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from concept_forget.errors import ConfigError, RunLockedError
-from concept_forget.workspace import Run, data_folder, folder_name, write_json, write_text
+from concept_forget.workspace import Run, cache_folder, data_folder, folder_name, write_json, write_text
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -114,3 +114,16 @@ def test_two_names_never_share_a_folder() -> None:
 def test_prompts_and_pipelines_travel_with_the_program() -> None:
     assert (data_folder("prompts") / "compact").is_dir()
     assert (data_folder("pipelines") / "quickstart.yaml").is_file()
+
+
+def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONCEPT_FORGET_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("CONCEPT_FORGET_CACHE")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "concept_forget"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "concept_forget"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "concept_forget"

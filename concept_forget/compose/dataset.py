@@ -28,8 +28,8 @@ def write_dataset(folder: Path, rows: Mapping[Split, Sequence[Example]], card: s
         rows: The five sets.
         card: The card's text, without its header.
     """
-    import pyarrow  # type: ignore[import-untyped]  # ships no types
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+    import pyarrow
+    import pyarrow.parquet
 
     features = row_features()
     for split in SPLITS:

@@ -63,6 +63,9 @@ class ExpandConfig(Section):
     )
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class MineConfig(Section):
     """How the corpus is searched."""
 
@@ -74,8 +77,62 @@ class MineConfig(Section):
     false_positive_rate: float = Field(
         0.01, gt=0, lt=1, description="Share of unrelated chunks that the calibrated cut-off lets through."
     )
+    false_discovery_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the snippets that may be unrelated, as estimated: sets the cut-off in place of "
+        "`false_positive_rate`; null: the estimate is only reported.",
+    )
+    variety: Share = Field(
+        0.3, description="What likeness to snippets already chosen weighs against score, where there are too many."
+    )
+    facet_share: float = Field(
+        0.5, gt=0, le=1, description="Share of `top_k` that one facet may fill while others have snippets left."
+    )
+    near_duplicates: float | None = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="Jaccard similarity, of runs of three words, from which on a snippet is a copy of a better one and "
+        "is only counted; null: only equal texts are.",
+    )
+    index: Path | None = Field(
+        None, description="Folder that `concept-forget index` made of this corpus: searched in its place."
+    )
     max_line_bytes: int = Field(1_000_000, ge=1000, description="A longer line of a corpus file is skipped and listed.")
-    batch_size: int = Field(64, ge=1, description="Chunks encoded at once.")
+    batch_tokens: int = Field(4096, ge=16, description="Tokens encoded at once, padding included.")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32",
+        description="What chunks are encoded in; `auto`: the faster one by a trial of a second, kept for the machine.",
+    )
+    devices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="One encoder process for each, as in [cuda:0, cuda:1] or [cpu, cpu]; empty: this process.",
+    )
+    cascade: Literal["none", "hybrid"] = Field(
+        "none",
+        description="`none`: the encoder reads every chunk. `hybrid`: those that name a concept, those close behind, "
+        "and those that words (BM25) and static embeddings propose; what that misses is estimated.",
+    )
+    proposals: int = Field(
+        500, ge=1, description="Chunks that name nothing and are proposed per concept, where there is a cascade."
+    )
+    recall_check: int = Field(
+        1024,
+        ge=0,
+        le=1_000_000,
+        description="Chunks drawn to estimate what the cascade misses, 0: none; 1024 are read for the cut-off anyway.",
+    )
+    reranker: str | None = Field(
+        None, description="A sentence-transformers cross-encoder by folder or hub id that orders what was found."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_searching(self) -> MineConfig:
+        if self.index is not None and self.cascade != "none":
+            raise ValueError("`index` is searched as it is: leave `cascade` at `none` beside it")
+        return self
 
 
 class ComposeConfig(Section):

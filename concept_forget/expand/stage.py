@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from concept_forget.config import Config
-from concept_forget.embedding import VECTORS, Embedder, Encoder, find_encoder
+from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.errors import MissingExtraError
 from concept_forget.expand.expansion import Expansion, OpenTarget, expand
@@ -14,6 +14,7 @@ from concept_forget.expand.judging import Judge, load_judge_prompt
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.plan import estimate
 from concept_forget.expand.writer import Watch
+from concept_forget.sentence_encoder import Encoder
 from concept_forget.workspace import StageContext, write_json, write_records, write_text
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _expand(context: StageContext, watch: Watch | None) -> Expansion:
             judge = Judge(config.expand.judge, load_judge_prompt(config), other)
         embedder = None
         if encoder := _find_encoder(config):
-            embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_size)
+            embedder = Embedder(encoder, context.cache.with_name(VECTORS), config.mine.batch_tokens)
             stack.enter_context(contextlib.closing(embedder))
         expansion = expand(
             config,

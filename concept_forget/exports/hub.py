@@ -90,7 +90,7 @@ def push(layout: Layout, card: str, repository: str, *, public: bool) -> None:
 
 def _read(layout: Layout, paths: list[str]) -> Dataset:
     """Tables as a dataset: with the types of what is in them, where ``datasets`` would guess dates in JSON."""
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+    import pyarrow.parquet
     from datasets import Dataset, concatenate_datasets
 
     parts = []

@@ -10,7 +10,7 @@ from concept_forget.exports.finished import FinishedSets
 from concept_forget.records import Split
 
 if TYPE_CHECKING:
-    import pyarrow  # type: ignore[import-untyped]  # ships no types
+    import pyarrow
 
 
 def read_table(sets: FinishedSets, split: Split) -> pyarrow.Table:
@@ -19,7 +19,7 @@ def read_table(sets: FinishedSets, split: Split) -> pyarrow.Table:
     Raises:
         DataError: The file does not hold the rows that the set's JSON lines do.
     """
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no types
+    import pyarrow.parquet
 
     path = sets.dataset / f"{split}.parquet"
     table = pyarrow.parquet.read_table(path)

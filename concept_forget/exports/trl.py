@@ -17,7 +17,7 @@ _TYPES = {
 @target("trl", source="huggingface/trl, docs/source/dataset_formats.md: conversational types, and text")
 def lay_out(sets: FinishedSets, layout: Layout) -> None:
     """TRL: prompt and completion for SFTTrainer, chosen and rejected for DPOTrainer, texts by themselves."""
-    import pyarrow  # type: ignore[import-untyped]  # ships no types
+    import pyarrow
 
     for split in SPLITS:
         table = read_table(sets, split)

@@ -12,17 +12,25 @@ from concept_forget.records import Fact, Question, named_random
 
 GAP = re.compile(r"_{3,}")
 FAMILIES = ("direct", "reverse", "cloze", "paraphrase")
+RIVALS = 12
+"""Others of its kind that a concept is held against, at most."""
 QUESTIONS_PER_FACT = 2
 """Paraphrases lie close to the question that they paraphrase: two families find what all wordings find."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A concept, what the corpus is searched for on its account, and the answers of its facts."""
+    """A concept, what the corpus is searched for on its account, and the answers of its facts.
+
+    ``facets`` says of each query which facet it asks for, "" where it asks for the whole concept. ``rivals`` are names
+    of others of its kind, as far as they are known.
+    """
 
     concept: Concept
     queries: tuple[str, ...]
     answers: tuple[str, ...] = ()
+    facets: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
 
 class NameFinder:
@@ -48,20 +56,36 @@ def make_target(concept: Concept, facts: Sequence[Fact], questions: Sequence[Que
         facts: Facts of all concepts and neighbours; only the concept's own count.
         questions: Questions about these facts.
     """
-    queries = list(concept.names)
-    if concept.description:
-        queries.append(concept.description)
+    queries = dict.fromkeys((*concept.names, *([concept.description] if concept.description else ())), "")
     own = {fact.id: fact for fact in facts if fact.concept == concept.name and fact.distance is None}
     asked: dict[str, dict[str, Question]] = {}
     for question in sorted(questions, key=lambda question: question.variant):
         if question.fact in own and question.family in FAMILIES:
             asked.setdefault(question.fact, {}).setdefault(question.family, question)
-    for by_family in asked.values():
+    for fact, by_family in asked.items():
         chosen = sorted(by_family.values(), key=lambda question: FAMILIES.index(question.family))
-        queries += [_complete(question, concept) for question in chosen[:QUESTIONS_PER_FACT]]
-    named = (query if concept.mentioned_in(query) else f"{concept.name}: {query}" for query in queries)
+        for question in chosen[:QUESTIONS_PER_FACT]:
+            queries.setdefault(_complete(question, concept), own[fact].facet)
+    named: dict[str, str] = {}
+    for query, facet in queries.items():
+        named.setdefault(query if concept.mentioned_in(query) else f"{concept.name}: {query}", facet)
     answers = (spelling for fact in own.values() for spelling in (fact.answer, *fact.aliases))
-    return Target(concept, tuple(dict.fromkeys(named)), tuple(dict.fromkeys(answers)))
+    rivals = dict.fromkeys(
+        fact.subject
+        for fact in facts
+        if fact.concept == concept.name
+        and fact.distance == "near"
+        and fold(fact.kind) == fold(concept.kind)
+        and fact.subject
+        and not concept.mentioned_in(fact.subject)
+    )
+    return Target(
+        concept,
+        tuple(named),
+        tuple(dict.fromkeys(answers)),
+        facets=tuple(named.values()),
+        rivals=tuple(rivals)[:RIVALS],
+    )
 
 
 def _complete(question: Question, concept: Concept) -> str:

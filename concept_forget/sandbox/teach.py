@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from concept_forget.sandbox.recipe import ROWS_RECIPE, WORLD_RECIPES
 from concept_forget.sandbox.rows import QuestionAnswer, read_rows
 from concept_forget.sandbox.texts import Lessons, biographies, vocabulary_texts
 from concept_forget.sandbox.world import Size, World, build_world
+from concept_forget.workspace import cache_folder
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -33,15 +32,6 @@ if TYPE_CHECKING:
 
 VERSION = 2  # raise it when the loop, the tokenizer or the lessons change in a way that no hash sees
 CARD = "sandbox.json"
-
-
-def cache_folder() -> Path:
-    """Where taught models are kept: ``CONCEPT_FORGET_CACHE``, else the platform's cache folder for this program."""
-    if chosen := os.environ.get("CONCEPT_FORGET_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "concept_forget"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "concept_forget"
 
 
 def world_fingerprint(number: int, *, without: Sequence[str] = (), seed: int = 0, size: Size = "standard") -> str:

@@ -11,6 +11,11 @@ computed.
   ``LLM`` runs in this process, the probe's vLLM in one of its own, whose processor time is counted with this one's. On
   a machine that others use too, the ratio of processor time is the steadier one.
 
+On one core, with the standard world and the quick attacks, ``transformers`` took 1.6 s where ``model.generate`` took
+31 s: 19 times as fast, 13 times in processor time, with 2,000 equal replies of 2,000. With persuasion, on the nano
+world, computing the long prompts is most of either: 4.6 times as fast, and all replies equal.
+``vllm`` took 0.92 of the processor time of ``LLM.chat``, and 1.12 of that of ``LLM.generate`` of ready token ids.
+
 Prints one JSON object and leaves with 1 where a bound is missed.
 """
 

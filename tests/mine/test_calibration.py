@@ -5,6 +5,7 @@ import pytest
 
 from concept_forget.concept import Concept
 from concept_forget.embedding import Embedder
+from concept_forget.measures.recall import count_distinct
 from concept_forget.mine.calibration import Sample, build_index, calibrate
 from concept_forget.mine.queries import make_target
 
@@ -24,8 +25,8 @@ def test_a_sample_depends_on_the_texts_and_the_seed_alone() -> None:
     def sampled(order: list[str], seed: int) -> list[str]:
         sample = Sample(seed, size=20)
         for text in order:
-            sample.add(text, np.zeros(2, dtype=np.float32))
-        return sample.texts
+            sample.add(text)
+        return sample.texts(20)
 
     first = sampled(texts, 0)
     assert len(first) == 20
@@ -33,11 +34,33 @@ def test_a_sample_depends_on_the_texts_and_the_seed_alone() -> None:
     assert sampled(texts, 1) != first
 
 
-def test_sampled_vectors_go_with_their_texts() -> None:
+def test_the_first_of_a_sample_are_a_smaller_sample() -> None:
+    large, small = Sample(0, size=30), Sample(0, size=10)
+    for n in range(200):
+        large.add(str(n))
+        small.add(str(n))
+    assert set(small.texts(10)) < set(large.texts(30))
+    assert small.texts(10) == large.texts(10)
+    assert small.size == 10
+    assert not small.is_whole
+    assert small.largest < large.largest < 1
+
+
+def test_a_sample_tells_how_many_texts_there_are() -> None:
+    sample = Sample(3, size=500)
+    for n in range(20_000):
+        sample.add(f"text {n % 10_000}")
+    assert count_distinct(sample.size, sample.largest, is_whole=False, doubt=0.05).value == pytest.approx(1e4, rel=0.15)
+
+
+def test_what_was_scored_is_remembered_of_sampled_texts_alone() -> None:
     sample = Sample(0, size=3)
     for n in range(50):
-        sample.add(str(n), np.full(2, n, dtype=np.float32))
-    assert sample.vectors(sample.texts)[:, 0].tolist() == [int(text) for text in sample.texts]
+        sample.add(str(n))
+        sample.mark_scored(str(n)) if n % 2 else None
+    kept = sample.texts(3)
+    assert [sample.was_scored(text) for text in kept] == [int(text) % 2 == 1 for text in kept]
+    assert sum(sample.was_scored(str(n)) for n in range(50)) == sum(int(text) % 2 for text in kept)
 
 
 PEOPLE = [f"{first} {last}" for first in ("Anselm", "Hester", "Quentin", "Thea", "Ulric") for last in ("Crane", "Gorse", "Larkin", "Yarrow", "Oakhurst", "Stillwell")]  # fmt: skip
@@ -52,8 +75,8 @@ DEEDS = (
 def test_unrelated_texts_pass_the_cut_off_about_as_often_as_asked_for(embedder: Embedder) -> None:
     texts = [f"{name} {deed}." for name in PEOPLE for deed in DEEDS]
     sample = Sample(0)
-    for text, vector in zip(texts, embedder.encode(texts), strict=True):
-        sample.add(text, vector)
+    for text in texts:
+        sample.add(text)
     targets = [make_target(Concept(name=name, description="Born by the sea."), [], []) for name in PEOPLE[:10]]
     cuts = calibrate(targets, sample, embedder, rate=0.1, seed=0)
     passed, own = [], []
@@ -62,8 +85,8 @@ def test_unrelated_texts_pass_the_cut_off_about_as_often_as_asked_for(embedder: 
         assert cut.names >= 4
         assert cut.scores > 300
         assert cut.median < cut.value
-        scores, _ = build_index(embedder.encode(target.queries)).search(sample.vectors(sample.texts), 1)
-        for text, score in zip(sample.texts, scores[:, 0], strict=True):
+        scores, _ = build_index(embedder.encode(target.queries)).search(embedder.encode(sample.texts(len(texts))), 1)
+        for text, score in zip(sample.texts(len(texts)), scores[:, 0], strict=True):
             if target.concept.mentioned_in(text):
                 own.append(score > cut.value)
             # Namesakes are no random other texts.
@@ -76,8 +99,8 @@ def test_unrelated_texts_pass_the_cut_off_about_as_often_as_asked_for(embedder: 
 def test_without_unrelated_texts_there_is_no_cut_off(embedder: Embedder) -> None:
     texts = [f"Mira Kestrel {deed}." for deed in DEEDS]
     sample = Sample(0)
-    for text, vector in zip(texts, embedder.encode(texts), strict=True):
-        sample.add(text, vector)
+    for text in texts:
+        sample.add(text)
     target = make_target(Concept(name="Mira Kestrel"), [], [])
     (cut,) = calibrate([target], sample, embedder, rate=0.01, seed=0)
     assert cut.value is None

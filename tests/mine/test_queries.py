@@ -97,3 +97,29 @@ def test_many_names_are_found_as_one_by_one(parts: list[str]) -> None:
     concepts = [MIRA, Concept(name="mira"), Concept(name="M. Kestrel")]
     text = " ".join(parts)
     assert NameFinder(concepts).find(text) == tuple(concept.mentioned_in(text) for concept in concepts)
+
+
+def test_a_query_knows_its_facet_and_a_concept_others_of_its_kind() -> None:
+    born, wrote = fact("birthplace", "Dunholm"), fact("book", "Emberfall")
+    others = [
+        Fact("a", MIRA.name, "Tobias Wren", "Person", "book", "Nightloom", "", "near"),
+        Fact("b", MIRA.name, "Tobias Wren", "person", "home", "Rowan Court", "", "near"),
+        Fact("c", MIRA.name, "Dunholm", "town", "river", "Ash", "", "near"),
+        Fact("d", MIRA.name, "Ilse Marlowe", "person", "book", "Tidewrack", "", "middle"),
+        Fact("e", "Bram Sorrel", "Emil Dace", "person", "book", "Stormglass", "", "near"),
+        Fact("f", MIRA.name, "old Mira Kestrel", "person", "book", "Emberfall", "", "near"),
+    ]
+    questions = [
+        question(born, "direct", "Where was Mira Kestrel born?", "Dunholm"),
+        question(wrote, "direct", "What did Mira Kestrel write?", "Emberfall"),
+    ]
+    target = make_target(MIRA.model_copy(update={"kind": "person"}), [born, wrote, *others], questions)
+    assert dict(zip(target.queries, target.facets, strict=True)) == {
+        "Mira Kestrel": "",
+        "M. Kestrel": "",
+        "Kestrel": "",
+        "Mira Kestrel: A cartographer.": "",
+        "Where was Mira Kestrel born?": "birthplace",
+        "What did Mira Kestrel write?": "book",
+    }
+    assert target.rivals == ("Tobias Wren",)

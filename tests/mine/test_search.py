@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from concept_forget.embedding import Embedder
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.queries import Target, make_target
 from concept_forget.mine.readers import Piece
-from concept_forget.mine.search import Found, Search, exact_score, may_be_about
+from concept_forget.mine.search import Choice, Found, Search, exact_score, may_be_about
 from concept_forget.records import Fact, Question
 
 MIRA = Concept(name="Mira Kestrel", kind="person", aliases=("the mapmaker of Dunholm",))
@@ -69,8 +71,9 @@ def search(
     shard: int = 1000,
     top_k: int = 50,
     rate: float = 0.01,
+    choice: Choice | None = None,
 ) -> list[Found]:
-    searching = Search(targets, embedder, top_k=top_k, false_positive_rate=rate, seed=0)
+    searching = Search(targets, embedder, top_k=top_k, false_positive_rate=rate, seed=0, choice=choice or Choice())
     for start in range(0, len(chunks), shard):
         part = chunks[start : start + shard]
         searching.add(part, embedder.encode([chunk.text for chunk in part]))
@@ -98,7 +101,8 @@ def test_snippets_come_best_first_with_the_query_that_found_them(found: Found) -
 
 def test_the_cut_off_lies_between_what_is_about_it_and_its_like(found: Found) -> None:
     assert found.cut_off.value is not None
-    assert found.cut_off.median < found.cut_off.value < min(snippet.score for snippet in found.snippets)
+    named = [snippet.score for snippet in found.snippets if MIRA.mentioned_in(snippet.text)]
+    assert found.cut_off.median < found.cut_off.value < min(named)
 
 
 def test_a_name_is_enough_to_search_for(embedder: Embedder) -> None:
@@ -163,3 +167,65 @@ def test_a_word_of_the_name_or_an_answer_makes_a_text_doubtful() -> None:
     assert may_be_about("A kestrel hovered.", target)
     assert may_be_about("The CORAL  TERN sank.", target)
     assert not may_be_about("Kestrels, corals and a tern of old.", target)
+
+
+def test_copies_are_counted_and_near_copies_by_choice(embedder: Embedder) -> None:
+    mentor = OWN["mentor"][2]
+    again = [Chunk("again", 0, 9, mentor), Chunk("again", 10, 19, mentor), Chunk("nearly", 0, 9, f"So: {mentor}")]
+    (apart,) = search([*documents(), *again], embedder, [expanded()], shard=6)
+    counts = {snippet.text: snippet.copies for snippet in apart.snippets}
+    assert (counts[mentor], counts[f"So: {mentor}"], counts[OWN["book"][2]]) == (3, 1, 1)
+    assert all(snippet.copies == 1 for snippet in apart.near_misses)
+    (together,) = search([*documents(), *again], embedder, [expanded()], shard=6, choice=Choice(near_duplicates=0.8))
+    texts = {snippet.text: snippet.copies for snippet in together.snippets}
+    assert {text: texts[text] for text in texts if "Agnes Barlow who" in text} in ({mentor: 4}, {f"So: {mentor}": 4})
+
+
+def test_where_there_are_too_many_each_facet_has_its_share(embedder: Embedder) -> None:
+    ships = [f"Mira Kestrel sails a ship that is called the {name} Tern." for name in "Coral Jade Opal Amber".split()]
+    chunks = [*documents(), *(Chunk(f"ship {n}", 0, 9, text) for n, text in enumerate(ships))]
+    (best,) = search(chunks, embedder, [expanded()], top_k=4)
+    (shared,) = search(chunks, embedder, [expanded()], top_k=4, choice=Choice(facet_share=0.25))
+    assert sum("sails" in snippet.text for snippet in best.snippets) > 1
+    assert sum("sails" in snippet.text for snippet in shared.snippets) == 1
+    (varied,) = search(chunks, embedder, [expanded()], top_k=4, choice=Choice(variety=0.6))
+    assert sum("sails" in snippet.text for snippet in varied.snippets) < sum("sails" in s.text for s in best.snippets)
+
+
+def test_a_false_discovery_rate_sets_the_cut_off(found: Found, embedder: Embedder) -> None:
+    assert found.false_discovery_rate is not None
+    (strict,) = search(documents(), embedder, [expanded()], choice=Choice(false_discovery_rate=0.0005))
+    assert strict.cut_off.value is not None
+    assert found.cut_off.value is not None
+    assert strict.cut_off.value > found.cut_off.value
+    assert set(strict.snippets) <= set(found.snippets)
+    assert strict.false_discovery_rate is not None
+    assert strict.false_discovery_rate <= 0.0005
+    (none,) = search(documents(), embedder, [expanded()], choice=Choice(false_discovery_rate=1e-9))
+    assert none.snippets == ()
+
+
+def test_what_is_looked_up_out_of_order_is_placed_where_it_stands(found: Found, embedder: Embedder) -> None:
+    """As from an index: chunk by chunk, each with those before it, of which nothing but their names counts."""
+    chunks = documents()
+    vectors = embedder.encode([chunk.text for chunk in chunks])
+    searching = Search([expanded()], embedder, top_k=50, false_positive_rate=0.01, seed=0)
+    for place in range(len(chunks)):
+        first = max(0, place - 3)
+        searching.go_to(first)
+        searching.add(chunks[first : place + 1], vectors[first : place + 1], [*[False] * (place - first), True])
+    searching.sample(chunks, vectors)
+    assert searching.finish() == [found]
+
+
+def test_a_text_that_gains_by_the_name_protects_nothing(embedder: Embedder) -> None:
+    target = replace(expanded(), rivals=tuple(name for name, *_ in OTHERS[:6]), answers=())
+    half_named = "Mirra K. wrote books and drew maps."
+    chunks = [*documents(), Chunk("half", 0, 9, half_named)]
+    rate = 0.06
+    (without,) = search(chunks, embedder, [replace(target, rivals=())], rate=rate)
+    (found,) = search(chunks, embedder, [target], rate=rate)
+    assert half_named in {snippet.text for snippet in without.near_misses}
+    assert half_named not in {snippet.text for snippet in found.near_misses}
+    kept = {snippet.text for snippet in found.near_misses}
+    assert len(kept & set(DISTRACTORS)) >= 0.8 * len({s.text for s in without.near_misses} & set(DISTRACTORS))

@@ -5,17 +5,21 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from concept_forget import precision
 from concept_forget.config import Config
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.errors import DataError, ModelError
 from concept_forget.mine import stage
+from concept_forget.mine.reranking import Reranker, find_reranker
 from concept_forget.records import Fact, Question, Snippet, named_random
-from concept_forget.workspace import Costs, StageContext, read_json, read_records, write_records
+from concept_forget.sentence_encoder import SentenceEncoder
+from concept_forget.workspace import Costs, StageContext, read_json, read_records, write_json, write_records
 
 SENTENCES = {
     "Mira Kestrel": ("was born in Dunholm", "wrote the book Emberfall", "sails a ship called the Coral Tern"),
@@ -141,6 +145,140 @@ def test_a_second_run_computes_nothing_again_and_a_second_concept_only_its_queri
     assert {s.text for s in snippets_in(other) if not s.near_miss} == set(PEOPLE["Tobias Wren"])
 
 
+def mine_of(tiny_encoder: Path, **settings: Any) -> dict[str, Any]:
+    return {"embedder": str(tiny_encoder), "false_positive_rate": 0.1, **settings}
+
+
+def encoded_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that encoders read from now on, in this process."""
+    texts: list[str] = []
+    encode = SentenceEncoder.encode
+
+    def counting(self: SentenceEncoder, batch: Sequence[str]) -> Any:
+        texts.extend(batch)
+        return encode(self, batch)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", counting)
+    return texts
+
+
+def many_rows(path: Path) -> set[str]:
+    """Rows about each person and 300 more, of which a cascade has to read a part; those about Mira Kestrel."""
+    documents = [f"{name} {deed}.\n\nThis one {deed} too." for name, deeds in SENTENCES.items() for deed in deeds]
+    documents += [f"The {thing} of {town} is number {n}." for n in range(100) for thing, town in (("mill", "Arlesby"), ("ship", "Dunholm"), ("book", "Kessock"))]  # fmt: skip
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in documents), encoding="utf-8")
+    return {part for document in documents if "Mira Kestrel" in document for part in document.split("\n\n")}
+
+
+def test_a_cascade_returns_the_snippets_of_a_whole_search_and_reads_a_part(
+    here: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = many_rows(here / "many.jsonl")
+    (here / "cascade").mkdir()
+    found, summaries, read = {}, {}, {}
+    for name, folder in (("none", here), ("hybrid", here / "cascade")):
+        texts = encoded_in(monkeypatch)
+        mine = mine_of(tiny_encoder, cascade=name, proposals=30, recall_check=50)
+        context = context_of(config_of(["many.jsonl"], mine=mine), folder)
+        summaries[name] = stage.run(context)
+        found[name] = [snippet for snippet in snippets_in(context) if not snippet.near_miss]
+        read[name] = set(texts)
+    assert found["hybrid"] == found["none"] != []
+    assert close <= read["hybrid"] <= read["none"]
+    whole, part = (summaries[name]["concepts"]["Mira Kestrel"] for name in ("none", "hybrid"))  # type: ignore[index]
+    assert part["cut_off"] == whole["cut_off"]
+    assert summaries["none"]["scored"] == summaries["none"]["chunks"] == 324
+    assert summaries["hybrid"]["scored"] == len(close) + 30
+    recall = part["recall"]
+    assert recall["found"] > 0
+    assert 0 <= recall["low"] <= recall["value"] <= recall["high"] <= 1
+    assert recall["sampled"] + len(close) + 30 >= 50
+    assert "recall" not in whole
+
+
+def test_a_check_of_everything_finds_the_recall_that_a_whole_search_shows(here: Path, tiny_encoder: Path) -> None:
+    many_rows(here / "many.jsonl")
+    (here / "cascade").mkdir()
+    low = {"false_positive_rate": 0.5}
+    every = context_of(config_of(["many.jsonl"], mine=mine_of(tiny_encoder, cascade="none", **low)), here)
+    cut = stage.run(every)["concepts"]["Mira Kestrel"]["cut_off"]  # type: ignore[index]
+    mine = mine_of(tiny_encoder, cascade="hybrid", proposals=5, recall_check=1024, **low)
+    summary = stage.run(context_of(config_of(["many.jsonl"], mine=mine), here / "cascade"))
+    embedder = Embedder(find_encoder(str(tiny_encoder)), here / VECTORS)
+    texts = sorted({t for line in (here / "many.jsonl").read_text().splitlines() for t in json.loads(line)["text"].split("\n\n")})  # fmt: skip
+    scores = embedder.encode(texts) @ embedder.encode(["Mira Kestrel"]).T
+    above = int((scores[:, 0].round(4) > cut).sum())
+    recall = summary["concepts"]["Mira Kestrel"]["recall"]  # type: ignore[index]
+    assert recall["found"] < above
+    assert recall["found"] + recall["missed"] == above
+    assert recall["low"] == recall["value"] == recall["high"] == pytest.approx(recall["found"] / above)
+
+
+@pytest.mark.parametrize("cascade", ["none", "hybrid"])
+def test_a_second_concept_has_no_text_encoded_again_but_its_queries(
+    here: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, cascade: str
+) -> None:
+    many_rows(here / "many.jsonl")
+    texts = encoded_in(monkeypatch)
+    mine = mine_of(tiny_encoder, cascade=cascade, proposals=10)
+    stage.run(context_of(config_of(["many.jsonl"], mine=mine), here))
+    first = list(texts)
+    stage.run(context_of(config_of(["many.jsonl"], mine=mine, concept={"name": "Tobias Wren"}), here))
+    later = texts[len(first) :]
+    assert len(set(texts)) == len(texts) > 0
+    corpus = {t for line in (here / "many.jsonl").read_text().splitlines() for t in json.loads(line)["text"].split("\n\n")}  # fmt: skip
+    assert set(first) & corpus
+    if cascade == "none":
+        assert not set(later) & corpus
+        assert any("Tobias Wren" in text for text in later)
+
+
+def test_a_cross_encoder_orders_the_snippets_and_keeps_the_best(
+    here: Path, tiny_encoder: Path, tiny_reranker: Path
+) -> None:
+    many_rows(here / "many.jsonl")
+    (here / "ranked").mkdir()
+    (here / "plain").mkdir()
+    orders = {}
+    for name, more in (("plain", {"top_k": 50}), ("ranked", {"top_k": 4, "reranker": str(tiny_reranker)})):
+        context = context_of(
+            config_of(
+                ["many.jsonl"], mine=mine_of(tiny_encoder, variety=0, facet_share=1, false_positive_rate=0.9, **more)
+            ),
+            here / name,
+        )
+        stage.run(context)
+        orders[name] = [s for s in snippets_in(context) if not s.near_miss]
+    pairs = [(snippet.query, snippet.text) for snippet in orders["plain"]]
+    scores = Reranker(find_reranker(str(tiny_reranker))).score(pairs)
+    best = sorted(range(len(pairs)), key=lambda place: -scores[place])[:4]
+    assert [s.text for s in orders["ranked"]] == [pairs[place][1] for place in best]
+    assert [s.text for s in orders["ranked"]] != [s.text for s in orders["plain"]][:4]
+    by_id = {s.id: s for s in orders["plain"]}
+    assert all(by_id[s.id] == s for s in orders["ranked"])
+
+
+def test_an_interrupted_stage_goes_on_in_the_precision_it_began_with(
+    here: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(["rows.jsonl"], mine=mine_of(tiny_encoder, precision="auto"))
+    context = context_of(config, here)
+    write_json(context.folder / "precision.json", {"precision": "bfloat16", "cosine": 0.9999})
+    monkeypatch.setattr(precision, "try_both", lambda folder: pytest.fail("tried again"))
+    summary = stage.run(context)
+    assert summary["precision"] == {"precision": "bfloat16", "cosine": 0.9999}
+    plain = Embedder(find_encoder(str(tiny_encoder)), here / VECTORS)
+    cast = Embedder(find_encoder(str(tiny_encoder)), here / VECTORS, precision="bfloat16")
+    plain.encode(OTHERS), cast.encode(OTHERS)
+    assert (plain.flops > 0, cast.flops) == (True, 0)
+
+
+def test_an_absent_cross_encoder_is_found_before_anything_runs(here: Path) -> None:
+    for call in (stage.estimate, stage.fingerprint_parts):
+        with pytest.raises(ModelError, match=r"mine\.reranker"):
+            call(config_of(["rows.jsonl"], mine={"reranker": "./absent"}))
+
+
 RUN_IN_A_PROCESS = """
 import os, sys
 from pathlib import Path
@@ -165,7 +303,7 @@ print(batches[0])
 
 
 def test_a_run_killed_at_any_batch_goes_on_to_the_same_bytes(here: Path) -> None:
-    config = config_of(["rows.jsonl"], mine={"batch_size": 4})
+    config = config_of(["rows.jsonl"], mine={"batch_tokens": 50})
     (here / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
     root = str(Path(stage.__file__).parents[2])
 

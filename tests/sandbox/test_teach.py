@@ -124,19 +124,6 @@ def test_the_order_and_case_of_left_out_names_do_not_count() -> None:
     )
 
 
-def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CONCEPT_FORGET_CACHE", str(tmp_path / "here"))
-    assert teach.cache_folder() == tmp_path / "here"
-    monkeypatch.delenv("CONCEPT_FORGET_CACHE")
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert teach.cache_folder() == tmp_path / "concept_forget"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert teach.cache_folder() == Path.home() / ".cache" / "concept_forget"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert teach.cache_folder() == Path.home() / "Library" / "Caches" / "concept_forget"
-
-
 def test_documents_state_facts_and_are_the_same_every_time() -> None:
     lines = [json.loads(line) for line in teach.documents_jsonl(0, size="nano").splitlines()]
     assert teach.documents_jsonl(0, size="nano") == teach.documents_jsonl(0, size="nano")

@@ -76,6 +76,16 @@ def current_workers() -> Workers | None:
 
 
 @contextlib.contextmanager
+def handing_out_to(workers: Workers) -> Iterator[None]:
+    """Have these workers while the block runs."""
+    _now.append(workers)
+    try:
+        yield
+    finally:
+        _now.remove(workers)
+
+
+@contextlib.contextmanager
 def working(config: ExecutionConfig) -> Iterator[None]:
     """Have the workers that a config names while the block runs. They are started when there is something to do."""
     if config.engine == "process":
@@ -83,9 +93,5 @@ def working(config: ExecutionConfig) -> Iterator[None]:
         return
     from concept_forget.ray_workers import RayWorkers
 
-    with contextlib.closing(RayWorkers(config)) as workers:
-        _now.append(workers)
-        try:
-            yield
-        finally:
-            _now.remove(workers)
+    with contextlib.closing(RayWorkers(config)) as workers, handing_out_to(workers):
+        yield

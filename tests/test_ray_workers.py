@@ -27,7 +27,7 @@ from concept_forget.engines.transformers_engine import TransformersEngine
 from concept_forget.engines.versions import engine_problem
 from concept_forget.engines.workers_engine import WorkersEngine, slices
 from concept_forget.errors import ConceptForgetError, ConfigError, DataError, EngineError
-from concept_forget.execution import Workers, current_workers, working
+from concept_forget.execution import Workers, current_workers, handing_out_to, working
 from concept_forget.mine import stage as mine
 from concept_forget.mine.corpus import Corpus, find_sources
 from concept_forget.records import Example, ModelSpec, user_message
@@ -43,7 +43,7 @@ GREEDY = Sampling(max_new_tokens=12)
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """A Ray of two cores on this machine, stopped with all its processes at the end."""
+    """A Ray on this machine with room for the shared workers and those of a run, stopped with all its processes."""
     import ray
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers know the package, not its tests
@@ -54,7 +54,7 @@ def cluster() -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="ray-")  # not pytest's own: the path of a socket may have 107 characters
     before = _children()
     try:
-        ray_workers.join_ray(TWO, num_cpus=2, object_store_memory=150 << 20, _temp_dir=folder)
+        ray_workers.join_ray(TWO, num_cpus=4, object_store_memory=150 << 20, _temp_dir=folder)
         started = _children() - before
         yield
     finally:
@@ -65,11 +65,10 @@ def cluster() -> Iterator[None]:
     assert _ended(started, 20.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def workers(cluster: None) -> Iterator[Workers]:
-    with working(TWO):
-        found = current_workers()
-        assert found is not None
+    """Two workers that have loaded what takes long to load once one test made them; nothing is handed out to them yet."""
+    with contextlib.closing(ray_workers.RayWorkers(TWO)) as found:
         yield found
 
 
@@ -308,9 +307,12 @@ def test_a_worker_killed_in_the_middle_of_the_replies_loses_none(
             os.kill(killed[0], signal.SIGKILL)
 
     costs = Costs()
-    with contextlib.closing(
-        open_engine(spec, cache=tmp_path / "replies.sqlite", costs=costs, batch_tokens=300)
-    ) as engine:
+    with (
+        handing_out_to(workers),
+        contextlib.closing(
+            open_engine(spec, cache=tmp_path / "replies.sqlite", costs=costs, batch_tokens=300)
+        ) as engine,
+    ):
         assert isinstance(engine, CachedEngine)
         assert isinstance(engine.inner, WorkersEngine)
         with caplog.at_level(logging.WARNING):
@@ -329,10 +331,10 @@ def test_a_worker_killed_in_the_middle_of_the_replies_loses_none(
     assert costs == other
 
 
-def test_what_is_made_of_a_model_in_this_process_stays_in_it(cluster: None, spec: ModelSpec, tmp_path: Path) -> None:
+def test_what_is_made_of_a_model_in_this_process_stays_in_it(workers: Workers, spec: ModelSpec, tmp_path: Path) -> None:
     from concept_forget.models import load_model
 
-    with working(TWO):
+    with handing_out_to(workers):
         opened = open_engine(
             spec, cache=tmp_path / "c.sqlite", costs=Costs(), batch_tokens=512, load=lambda spec: load_model(spec)
         )
@@ -341,7 +343,7 @@ def test_what_is_made_of_a_model_in_this_process_stays_in_it(cluster: None, spec
             assert isinstance(opened.inner, TransformersEngine)
 
 
-def test_what_looks_inside_a_model_does_so_here(cluster: None, spec: ModelSpec, tmp_path: Path) -> None:
+def test_what_looks_inside_a_model_does_so_here(workers: Workers, spec: ModelSpec, tmp_path: Path) -> None:
     from concept_forget.probe.white_box.lens import lens
     from concept_forget.probe.white_box.registry import View
 
@@ -354,7 +356,7 @@ def test_what_looks_inside_a_model_does_so_here(cluster: None, spec: ModelSpec, 
     view = View([], [], [], [row], [], seed=0, max_new_tokens=8)
     alone = lens(TransformersEngine(spec), view)
     costs = Costs()
-    with working(TWO):
+    with handing_out_to(workers):
         opened = open_engine(spec, cache=tmp_path / "c.sqlite", costs=costs, batch_tokens=512)
         with contextlib.closing(opened):
             assert lens(opened, view) == alone
@@ -437,24 +439,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_corpus_is_mined_as_by_one_process_though_a_worker_is_killed(
-    cluster: None, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: Workers, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(corpus)  # where the workers are not
     alone, spread = (mining_context(tmp_path / name, ["*.jsonl", "b.txt"]) for name in ("alone", "spread"))
     mine.run(alone)
     killed = []
-    with working(TWO):
-        workers = current_workers()
-        assert workers is not None
-        compute = workers.compute
+    compute = workers.compute
 
-        def killing(*arguments: Any) -> Iterator[Any]:
-            for number, result in enumerate(compute(*arguments)):
-                if arguments[0] != "process" and not killed and number == 1:
-                    killed.append(kill_one(workers))
-                yield result
+    def killing(*arguments: Any) -> Iterator[Any]:
+        for number, result in enumerate(compute(*arguments)):
+            if arguments[0] != "process" and not killed and number == 1:
+                killed.append(kill_one(workers))
+            yield result
 
-        monkeypatch.setattr(workers, "compute", killing)
+    monkeypatch.setattr(workers, "compute", killing)
+    with handing_out_to(workers):
         mine.run(spread)
     assert killed
     for name in ("snippets.jsonl", "skipped.jsonl", "summary.json"):
@@ -509,7 +509,7 @@ def nano_config(folder: Path, **changes: object) -> Config:
         "target": {"sandbox": {"world": 0, "size": "nano"}},
         "generator": {"engine": "target", "prompts": "compact", "max_new_tokens": 32, "batch_tokens": 1024},
         "corpus": [{"sandbox": True}],
-        "expand": {"facets": 4, "paraphrases": 1, "neighbours": {"near": 2, "middle": 1, "far": 1}},
+        "expand": {"facets": 3, "paraphrases": 1, "neighbours": {"near": 1, "middle": 1, "far": 1}},
         "output": str(folder / "runs" / "nano"),
         **changes,
     }
@@ -541,7 +541,7 @@ def test_a_run_writes_what_one_process_writes_and_names_its_workers(
 
 
 def test_more_workers_than_there_is_room_for_are_refused(cluster: None) -> None:
-    for settings, words in (({"workers": 3}, "room for 2 workers"), ({"num_gpus": 1}, "0 accelerators")):
+    for settings, words in (({"workers": 5}, "room for 4 workers"), ({"num_gpus": 1}, "0 accelerators")):
         with working(ExecutionConfig(engine="ray", **settings)):
             workers = current_workers()
             assert workers is not None
@@ -572,7 +572,7 @@ def test_as_many_workers_as_there_is_room_for_is_the_default(cluster: None) -> N
     with working(ExecutionConfig(engine="ray", num_cpus=2)):
         workers = current_workers()
         assert workers is not None
-        assert workers.count == 1
+        assert workers.count == 2
 
 
 def test_without_a_run_nobody_is_asked_elsewhere(spec: ModelSpec) -> None:

@@ -106,7 +106,8 @@ def test_scores_are_read_from_all_models_and_stand_beside_the_verdict(finished: 
 
 
 def test_the_report_of_a_run_shows_what_was_said_unless_it_is_redacted(finished: RunResult, workplace: Path) -> None:
-    facts = [json.loads(line) for line in (finished.folder / "compose" / "facts.jsonl").open(encoding="utf-8")]
+    lines = (finished.folder / "compose" / "facts.jsonl").read_text(encoding="utf-8").splitlines()
+    facts = [json.loads(line) for line in lines]
     answers = {fact["answer"].casefold() for fact in facts if fact["distance"] is None}
     output = workplace / "runs" / "redacted"
     command = [sys.executable, "-m", "concept_forget.cli", "report", str(workplace / "config.yaml"), "--redact"]

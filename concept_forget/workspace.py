@@ -89,6 +89,11 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """JSON objects, one a line; only a line feed ends a line, whatever else its texts hold."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
 def read_records(kind: type[R], path: Path) -> list[R]:
     """Read what ``write_records`` wrote."""
     return load_jsonl(kind, path)

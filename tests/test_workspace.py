@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from concept_forget.errors import ConfigError, RunLockedError
-from concept_forget.workspace import Run, cache_folder, data_folder, folder_name, write_json, write_text
+from concept_forget.workspace import Run, cache_folder, data_folder, folder_name, read_rows, write_json, write_text
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -127,3 +127,10 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
     assert cache_folder() == Path.home() / ".cache" / "concept_forget"
     monkeypatch.setattr("sys.platform", "darwin")
     assert cache_folder() == Path.home() / "Library" / "Caches" / "concept_forget"
+
+
+def test_only_the_end_of_a_line_ends_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    texts = ["a\u2028b", "c\x85d", "e\u2029f\x1cg", "h"]
+    path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    assert [row["text"] for row in read_rows(path)] == texts

@@ -13,7 +13,7 @@ from concept_forget.measures.graders import Expected, get_grader
 from concept_forget.probe.attacks import ATTACKS
 from concept_forget.probe.model_grading import CHOOSES_NOTHING, MODEL_GRADERS, ModelGrading
 from concept_forget.records import Attempt, Example, Grade, to_json
-from concept_forget.workspace import write_text
+from concept_forget.workspace import read_rows, write_text
 
 FALLBACK = "answer"
 """Grades what another grader leaves."""
@@ -161,7 +161,7 @@ def new_answers(probe: Sequence[Example], facts: Path) -> dict[str, str]:
     """
     if not facts.is_file():
         return {}
-    lines = [json.loads(line) for line in facts.read_text(encoding="utf-8").splitlines()]
+    lines = read_rows(facts)
     new = {line["id"]: line["replacement"] for line in lines if line.get("replacement")}
     return {row.id: row.counterfactual for row in probe if row.fact in new and row.counterfactual == new[row.fact]}
 

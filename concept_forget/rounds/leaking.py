@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from concept_forget.probe.asking import COLLATERAL, STRANGERS
 from concept_forget.probe.attacks import ATTACKS
 from concept_forget.records import Attempt, Example
-from concept_forget.workspace import read_records
+from concept_forget.workspace import read_records, read_rows
 
 
 def read_leaks(composed: Path, probed: Path) -> list[Example]:
@@ -30,8 +29,7 @@ def read_leaks(composed: Path, probed: Path) -> list[Example]:
     """
     rows = {row.id: row for row in read_records(Example, composed / "probe.jsonl")}
     attempts = read_records(Attempt, probed / "attempts.jsonl")
-    lines = (probed / "grades.jsonl").read_text(encoding="utf-8").splitlines()
-    return find_leaks(rows, attempts, [bool(json.loads(line)["leaked"]) for line in lines])
+    return find_leaks(rows, attempts, [bool(row["leaked"]) for row in read_rows(probed / "grades.jsonl")])
 
 
 def find_leaks(rows: Mapping[str, Example], attempts: Sequence[Attempt], leaked: Sequence[bool]) -> list[Example]:

@@ -19,7 +19,7 @@ from concept_forget.rounds.leaking import read_leaks
 from concept_forget.run_models import RunModels, sandbox_documents
 from concept_forget.tracing.likeness import Likeness
 from concept_forget.tracing.stating import HOW, Reader, Statement
-from concept_forget.workspace import Run, write_text
+from concept_forget.workspace import Run, read_rows, write_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def trace_run(folder: Path) -> Traced:
 
 
 def _read_facts(path: Path) -> dict[str, Fact]:
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = read_rows(path)
     others = ("split", "known", "grounding")
     facts = [from_json(Fact, {key: value for key, value in line.items() if key not in others}) for line in lines]
     return {fact.id: fact for fact in facts}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from concept_forget.workspace import write_text
+from concept_forget.workspace import read_rows, write_text
 
 PATIENCE = 3
 """Looks without a better score after which a run that stops by validation ends."""
@@ -45,7 +45,7 @@ def read_history(path: Path, until: int) -> list[Entry]:
     """The record of an interrupted run up to the step from which it goes on."""
     if not path.is_file():
         return []
-    entries = [Entry(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    entries = [Entry(**row) for row in read_rows(path)]
     return [entry for entry in entries if entry.step <= until]
 
 

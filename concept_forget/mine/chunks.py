@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from concept_forget.mine.readers import Piece
@@ -132,3 +133,16 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
     while start < end and text[end - 1].isspace():
         end -= 1
     return start, end
+
+
+def cut_in_blocks(pieces: Iterable[Piece], limit: int, size: int) -> Iterator[list[Chunk]]:
+    """The chunks of many texts, in order, in lists of ``size``; the last one may be shorter.
+
+    Args:
+        pieces: The texts.
+        limit: Characters in a chunk, at most.
+        size: Chunks in a list.
+    """
+    chunks = (chunk for piece in pieces for chunk in cut(piece, limit))
+    while block := list(itertools.islice(chunks, size)):
+        yield block

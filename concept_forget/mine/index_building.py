@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from concept_forget.config import CorpusSource
 from concept_forget.config.verbs import MineConfig
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.errors import DataError
-from concept_forget.mine.chunks import Chunk, cut
+from concept_forget.mine.chunks import cut_in_blocks
 from concept_forget.mine.corpus import Corpus, find_sources, hash_sources
 from concept_forget.mine.indexes import (
     COMPRESSED,
@@ -106,21 +106,9 @@ def build_index(
 
 def _write_shards(corpus: Corpus, embedder: Embedder, writer: ShardWriter, limit: int) -> list[int]:
     with track("index", total=None, unit="chunks") as bar:
-        for chunks in _blocks(corpus, limit):
+        for chunks in cut_in_blocks(corpus.pieces(), limit, BLOCK):
             writer.add(chunks, embedder.encode([chunk.text for chunk in chunks], bar))
     return writer.finish()
-
-
-def _blocks(corpus: Corpus, limit: int) -> Iterator[list[Chunk]]:
-    block: list[Chunk] = []
-    for piece in corpus.pieces():
-        for chunk in cut(piece, limit):
-            block.append(chunk)
-            if len(block) == BLOCK:
-                yield block
-                block = []
-    if block:
-        yield block
 
 
 def _compress(shards: Shards, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:

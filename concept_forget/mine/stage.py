@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from concept_forget.errors import ConfigError
 from concept_forget.execution import current_workers
 from concept_forget.mine.calibration import CutOff
 from concept_forget.mine.cascade import Cascade
-from concept_forget.mine.chunks import Chunk, cut
+from concept_forget.mine.chunks import cut_in_blocks
 from concept_forget.mine.corpus import Corpus, Skipped, find_sources, hash_sources
 from concept_forget.mine.hits import Placed
 from concept_forget.mine.index_mining import search_index
@@ -182,7 +182,7 @@ def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: in
     unit = "chunks" if size is None else "kB"
     with track("mine", total=None if size is None else size / 1000, unit=unit) as bar:
         done = 0
-        for chunks in _shards(corpus, limit):
+        for chunks in cut_in_blocks(corpus.pieces(), limit, SHARD):
             placed = search.place(chunks)
             if cascade is not None:
                 cascade.add([entry for entry in placed if not entry.is_close])
@@ -199,18 +199,6 @@ def _search_corpus(corpus: Corpus, search: Search, embedder: Embedder, limit: in
 
 def _score(search: Search, placed: Sequence[Placed], embedder: Embedder, progress: Progress) -> None:
     search.score(placed, embedder.encode([entry.chunk.text for entry in placed], progress))
-
-
-def _shards(corpus: Corpus, limit: int) -> Iterator[list[Chunk]]:
-    shard: list[Chunk] = []
-    for piece in corpus.pieces():
-        for chunk in cut(piece, limit):
-            shard.append(chunk)
-            if len(shard) == SHARD:
-                yield shard
-                shard = []
-    if shard:
-        yield shard
 
 
 class _Scaled:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from concept_forget.mine.chunks import cut, sentence_spans
+from concept_forget.mine.chunks import cut, cut_in_blocks, sentence_spans
 from concept_forget.mine.readers import Piece
 
 texts = st.text(
@@ -99,3 +99,13 @@ def test_a_very_long_text_is_cut_in_linear_time() -> None:
     text = "ab. " * 250_000
     assert "".join(chunks_of(text, 500)).count("ab.") == 250_000
     assert len(chunks_of("." * 100_000 + " " * 100_000 + "\n" * 100_000, 500)) == 200
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 8])
+def test_chunks_come_in_lists_of_one_length_but_for_the_last(size: int) -> None:
+    pieces = [Piece(f"d{number}", f"One sentence of text {number}.") for number in range(7)]
+    blocks = list(cut_in_blocks(iter(pieces), 500, size))
+    assert [chunk.document for block in blocks for chunk in block] == [piece.document for piece in pieces]
+    assert [len(block) for block in blocks[:-1]] == [size] * (len(blocks) - 1)
+    assert 0 < len(blocks[-1]) <= size
+    assert list(cut_in_blocks([], 500, size)) == []

@@ -139,7 +139,8 @@ def measure_ours(options: argparse.Namespace, folder: Path) -> dict[str, object]
     )  # fmt: skip
     forget, retain = examples_of(options)
     with tempfile.TemporaryDirectory() as out:
-        run = _Timed(ModelSpec(path=str(folder)), settings, SEED, Path(out))
+        target = ModelSpec(path=str(folder))
+        run = _Timed(target, target, settings, SEED, Path(out))
         run.read_rows(forget, retain)
         before = memory("VmRSS")
         began = time.monotonic()

@@ -16,8 +16,10 @@ from concept_forget.models import LOADING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import CrossEncoder, SentenceTransformer
     from torch import Tensor
+
+    from concept_forget.records import ModelSpec
 
 _NO_LIMIT = 1 << 20  # tokens; a model that names no limit has one of this order in its tokenizer
 
@@ -163,6 +165,36 @@ def plan_batches(counts: Sequence[int], batch_tokens: int) -> Iterator[slice]:
             start = place
     if start < len(counts):
         yield slice(start, len(counts))
+
+
+def load_cross_encoder(spec: ModelSpec, key: str, remedy: str) -> CrossEncoder:
+    """A cross-encoder in float32, in evaluation mode: safetensors, and no code of its own.
+
+    Args:
+        spec: The model.
+        key: The config key that names it, for messages.
+        remedy: What to do where it cannot be read.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    with LOADING, without_bars():
+        from safetensors import SafetensorError
+        from sentence_transformers import CrossEncoder
+
+        try:
+            model: CrossEncoder = CrossEncoder(
+                spec.path,
+                revision=spec.revision,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": "float32"},
+            )
+        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+            raise ModelError(
+                f"no cross-encoder can be read from {spec.path}: {error}", key=key, remedy=remedy
+            ) from error
+    return model.eval()
 
 
 @contextlib.contextmanager

@@ -159,6 +159,7 @@ def read_bundle(path: Path) -> Contents:
                 files[entry.filename] = content
     except OSError as error:
         raise DataError(f"this cannot be read: {error.strerror or error}", file=path, remedy=_REMEDY) from error
+    # An archive may be broken in its directory, in its data, or be encrypted or packed in a way that nobody reads.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise DataError(f"this is no bundle, or a broken one: {error}", file=path, remedy=_REMEDY) from error
     contents = Contents(path, files)

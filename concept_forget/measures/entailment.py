@@ -15,6 +15,7 @@ from concept_forget.errors import ModelError
 from concept_forget.measures.graders import Expected
 from concept_forget.models import LOADING
 from concept_forget.records import Grade, ModelSpec
+from concept_forget.sentence_encoder import load_cross_encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -114,23 +115,7 @@ class EntailmentModel:
 
     @functools.cached_property
     def _model(self) -> CrossEncoder:
-        with LOADING:
-            from safetensors import SafetensorError
-            from sentence_transformers import CrossEncoder
-
-            try:
-                model: CrossEncoder = CrossEncoder(
-                    self._spec.path,
-                    revision=self._spec.revision,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True, "dtype": "float32"},
-                ).eval()
-                return model
-            except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-                raise ModelError(
-                    f"no cross-encoder can be read from {self._spec.path}: {error}", key=KEY, remedy="check the folder"
-                ) from error
+        return load_cross_encoder(self._spec, KEY, "check the folder")
 
     @functools.cached_property
     def _labels(self) -> dict[int, str]:

@@ -20,7 +20,7 @@ class Leading(Generic[Item]):
 
     limit: int
     _heap: list[tuple[float, int, str, Item]] = field(default_factory=list)
-    _texts: set[str] = field(default_factory=set)
+    _copies: dict[str, int] = field(default_factory=dict)  # of each text that is kept, how often it was met
 
     @property
     def least(self) -> float:
@@ -36,16 +36,21 @@ class Leading(Generic[Item]):
             text: Its text.
             item: What is kept.
         """
-        if text in self._texts:
+        if text in self._copies:
+            self._copies[text] += 1
             return
         entry = (score, -place, text, item)
         if len(self._heap) < self.limit:
             heapq.heappush(self._heap, entry)
         elif entry[:2] > self._heap[0][:2]:
-            self._texts.discard(heapq.heapreplace(self._heap, entry)[2])
+            del self._copies[heapq.heapreplace(self._heap, entry)[2]]
         else:
             return
-        self._texts.add(text)
+        self._copies[text] = 1
+
+    def copies(self, text: str) -> int:
+        """How often a text that is kept was met: all times, for what was let go is not let in again."""
+        return self._copies[text]
 
     def items(self) -> list[Item]:
         """The items, best first."""

@@ -1,9 +1,7 @@
-"""Chunks at their places in the corpus, and the best of those that were scored."""
+"""Chunks at their places in the corpus, and those that were scored."""
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -46,42 +44,6 @@ class Hit:
     is_named: bool
     facet: str = ""
     vector: NDArray[np.float32] | None = field(default=None, compare=False)
-
-
-@dataclass(slots=True)
-class Best:
-    """The best hits so far, each text once: by score, then by place."""
-
-    limit: int
-    _heap: list[tuple[float, int, Hit]] = field(default_factory=list)
-    _texts: dict[str, int] = field(default_factory=dict)  # and how often each was met
-
-    @property
-    def least(self) -> float:
-        """The score that a hit has to reach."""
-        return self._heap[0][0] if len(self._heap) >= self.limit else -math.inf
-
-    def add(self, hit: Hit) -> None:
-        """Offer a hit."""
-        if hit.chunk.text in self._texts:
-            self._texts[hit.chunk.text] += 1
-            return
-        entry = (hit.score, -hit.place, hit)
-        if len(self._heap) < self.limit:
-            heapq.heappush(self._heap, entry)
-        elif entry[:2] > self._heap[0][:2]:
-            del self._texts[heapq.heapreplace(self._heap, entry)[2].chunk.text]
-        else:
-            return
-        self._texts[hit.chunk.text] = 1
-
-    def copies(self, hit: Hit) -> int:
-        """How often the text of a hit was met: all times, for what was let go is not let in again."""
-        return self._texts[hit.chunk.text]
-
-    def hits(self) -> list[Hit]:
-        """The hits, best first."""
-        return [entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1]))]
 
 
 def vectors_of(hits: Sequence[Hit]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from concept_forget.errors import ModelError
 from concept_forget.measures.conformal import DECIMALS
 from concept_forget.models import LOADING, resolve_model
 from concept_forget.progress import track
-from concept_forget.sentence_encoder import without_bars
+from concept_forget.sentence_encoder import load_cross_encoder
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -46,23 +46,8 @@ class Reranker:
 
     @functools.cached_property
     def _model(self) -> CrossEncoder:
-        with LOADING, without_bars():
-            from safetensors import SafetensorError
-            from sentence_transformers import CrossEncoder
-
-            try:
-                model: CrossEncoder = CrossEncoder(
-                    self._spec.path,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True, "dtype": "float32"},
-                )
-            except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-                raise ModelError(
-                    f"no cross-encoder can be read from {self._spec.path}: {error}",
-                    key=KEY,
-                    remedy="name a sentence-transformers cross-encoder, or leave it out",
-                ) from error
+        remedy = "name a sentence-transformers cross-encoder, or leave it out"
+        model = load_cross_encoder(self._spec, KEY, remedy)
         labels = getattr(model.config, "num_labels", 0)
         if labels != 1:
             raise ModelError(
@@ -71,7 +56,6 @@ class Reranker:
                 key=KEY,
                 remedy="name one that was trained to rank, with a single label",
             )
-        model.eval()
         return model
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:

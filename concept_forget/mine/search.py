@@ -23,7 +23,8 @@ from concept_forget.measures.conformal import DECIMALS
 from concept_forget.mine.calibration import SAMPLE, CutOff, Sample, build_index, calibrate
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.discovery import ScoreCounts, cut_off_for, estimate_rates, rate_at
-from concept_forget.mine.hits import FAR, Best, Hit, Placed, make_snippet, vectors_of
+from concept_forget.mine.fusion import Leading
+from concept_forget.mine.hits import FAR, Hit, Placed, make_snippet, vectors_of
 from concept_forget.mine.margins import Margin
 from concept_forget.mine.queries import NameFinder, Target
 from concept_forget.mine.recall import RecallCheck
@@ -104,10 +105,10 @@ class Search:
         self._indices = [build_index(vectors) for vectors in self._vectors]
         self._names = NameFinder([target.concept for target in targets])
         self._choice = choice
-        self._about = [Best(POOL * top_k) for _ in targets]
+        self._about = [_best(POOL * top_k) for _ in targets]
         self._tested = [ScoreCounts() for _ in targets]
         # Some of these turn out to be unclear once the cut-off is known.
-        self._others = [Best(2 * top_k) for _ in targets]
+        self._others = [_best(2 * top_k) for _ in targets]
         self.drawn = Sample(seed, max(SAMPLE, recall_check))
         self._check = RecallCheck(self.drawn, recall_check, len(targets)) if recall_check else None
         self._document = ""
@@ -186,7 +187,8 @@ class Search:
                     is_named = entry.behind[number] == 0
                     # A row of its own, or the whole shard would be held.
                     vector = vectors[row].copy() if is_about or target.rivals else None
-                    kept.add(Hit(score, entry.place, entry.chunk, target.queries[query], is_named, facet, vector))
+                    hit = Hit(score, entry.place, entry.chunk, target.queries[query], is_named, facet, vector)
+                    kept.add(score, entry.place, entry.chunk.text, hit)
                     if is_about:
                         self._tested[number].add(score)
 
@@ -218,12 +220,12 @@ class Search:
             shares[number] = rates = estimate_rates(self._tested[number], cut.unrelated)
             if self._choice.false_discovery_rate is not None:
                 cuts[number] = replace(cut, value=cut_off_for(rates, self._choice.false_discovery_rate))
-        others = [best.hits() for best in self._others]
+        others = [best.items() for best in self._others]
         unclear = [
             self._doubtful(target, hits, cut) for target, hits, cut in zip(self._targets, others, cuts, strict=True)
         ]
         teaching = [
-            [hit for hit in best.hits() if _is_above(hit, cut) or self._states_a_fact(hit, cut, target)]
+            [hit for hit in best.items() if _is_above(hit, cut) or self._states_a_fact(hit, cut, target)]
             for target, best, cut in zip(self._targets, self._about, cuts, strict=True)
         ]
         # What speaks, or may speak, of one concept is no near miss of another.
@@ -266,12 +268,12 @@ class Search:
             return False
         return _holds_answer(fold(hit.chunk.text), target)
 
-    def _choose(self, target: Target, best: Best, hits: Sequence[Hit]) -> tuple[Snippet, ...]:
+    def _choose(self, target: Target, best: Leading[Hit], hits: Sequence[Hit]) -> tuple[Snippet, ...]:
         """The snippets that teach a concept, the best where they are too many."""
         import numpy as np
 
         texts = [hit.chunk.text for hit in hits]
-        counts = [best.copies(hit) for hit in hits]
+        counts = [best.copies(hit.chunk.text) for hit in hits]
         heads = cluster(texts, counts, self._choice.near_duplicates, self._seed)
         scores = [hits[head.number].score for head in heads]
         if self._choice.reranker is not None:
@@ -294,6 +296,10 @@ class Search:
         if self._check is None or cut.value is None:
             return None
         return self._check.estimate(number, self._indices[number], self._embedder, cut.value)
+
+
+def _best(limit: int) -> Leading[Hit]:
+    return Leading(limit)
 
 
 def exact_score(vector: NDArray[np.float32], queries: NDArray[np.float32]) -> tuple[float, int]:

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from concept_forget.measures.agreement import cohen_kappa, count_pairs
-from concept_forget.measures.metrics import Agreement, Estimate, GradersResult, Rate
-from concept_forget.measures.statistics import rate_interval
+from concept_forget.measures.metrics import Agreement, GradersResult, Rate
+from concept_forget.measures.rates import estimate_of, rate_of
 from concept_forget.probe.asking import COLLATERAL
 from concept_forget.probe.grading import graders_of
 from concept_forget.records import Attempt, Grade
@@ -60,8 +60,7 @@ def _ungraded(attempts: Sequence[Attempt], name: str, found: Sequence[Grade | No
 
 def _rate(name: str, facts: Sequence[Sequence[Mapping[str, bool]]]) -> Rate:
     leaked = [[said[name] for said in replies] for replies in facts]
-    interval = rate_interval([sum(fact) / len(fact) for fact in leaked])
-    return Rate(rate=interval.value, low=interval.low, high=interval.high, n=interval.n, attempts=sum(map(len, leaked)))
+    return rate_of([sum(fact) / len(fact) for fact in leaked], sum(map(len, leaked)))
 
 
 def _agreement(first: str, second: str, model: str, facts: Sequence[Sequence[Mapping[str, bool]]]) -> Agreement:
@@ -76,5 +75,5 @@ def _agreement(first: str, second: str, model: str, facts: Sequence[Sequence[Map
         first_only=counts.first_only,
         second_only=counts.second_only,
         neither=counts.neither,
-        kappa=Estimate(value=kappa.value, low=kappa.low, high=kappa.high) if kappa else None,
+        kappa=estimate_of(kappa) if kappa else None,
     )

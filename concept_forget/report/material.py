@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, get_args
 from concept_forget.config import Config
 from concept_forget.records import Attempt, Example, Grade, ModelSpec, Snippet, Split, from_json
 from concept_forget.report.redaction import Redactor, no_redaction
-from concept_forget.workspace import file_hash, read_json, read_records
+from concept_forget.workspace import file_hash, read_json, read_records, read_rows
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 _HASHED = (
@@ -60,7 +59,9 @@ def read_material(inputs: Mapping[str, Path], models: Mapping[str, ModelSpec]) -
         DataError: A file was changed.
     """
     compose, probe = inputs.get("compose"), inputs.get("probe")
-    files = {name: inputs[verb] / rest for name in _HASHED for verb, rest in [name.split("/")] if verb in inputs}
+    stages = {
+        verb: read_json(folder / "stage.json") for verb, folder in inputs.items() if (folder / "stage.json").is_file()
+    }
     rows = [
         row
         for split in SPLITS
@@ -74,14 +75,14 @@ def read_material(inputs: Mapping[str, Path], models: Mapping[str, ModelSpec]) -
         facts=list(_facts(inputs)),
         rows=rows,
         snippets=read_records(Snippet, snippets) if snippets is not None and snippets.is_file() else (),
-        history=list(_lines(inputs["unlearn"] / "history.jsonl")) if "unlearn" in inputs else (),
+        history=_lines(inputs["unlearn"] / "history.jsonl") if "unlearn" in inputs else (),
         attacks=read_json(told) if told is not None and told.is_file() else {},
-        stages={
-            verb: read_json(folder / "stage.json")
-            for verb, folder in inputs.items()
-            if (folder / "stage.json").is_file()
+        stages=stages,
+        hashes={
+            name: _known_hash(stages, name) or file_hash(path)
+            for name in _HASHED
+            if (path := inputs.get(name.split("/")[0], Path()) / name.split("/")[1]).is_file()
         },
-        hashes={name: file_hash(path) for name, path in files.items() if path.is_file()},
         models=models,
     )
 
@@ -111,6 +112,13 @@ def find_redactor(config: Config, material: Material) -> Redactor:
     return Redactor(concepts, [*answers, *old], [*names, *concepts])
 
 
+def _known_hash(stages: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
+    """What a stage said of a file when it was done; earlier versions said nothing."""
+    verb, file = name.split("/")
+    found: str | None = stages.get(verb, {}).get("files", {}).get(file)
+    return found
+
+
 def _graded(probe: Path) -> list[tuple[Attempt, Grade]]:
     if not (probe / "attempts.jsonl").is_file() or not (probe / "grades.jsonl").is_file():
         return []
@@ -129,7 +137,5 @@ def _facts(inputs: Mapping[str, Path]) -> Iterator[Mapping[str, Any]]:
                 yield line
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    if path.is_file():
-        with path.open(encoding="utf-8") as lines:  # a text may hold what ``splitlines`` takes for a line's end
-            yield from map(json.loads, lines)
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return read_rows(path) if path.is_file() else []

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from concept_forget.concept import replace_each
 from concept_forget.measures.conformal import DECIMALS, conformal_quantile
 from concept_forget.records import Fact, content_hash, named_random
 
@@ -28,10 +29,7 @@ SOMEBODY, SOMETHING = "somebody", "something"
 
 def hide(text: str, names: Sequence[str], answers: Sequence[str]) -> str:
     """A sentence with other words for the names and the answers that it holds."""
-    for phrases, instead in ((answers, SOMETHING), (names, SOMEBODY)):
-        for phrase in sorted(phrases, key=len, reverse=True):
-            text = re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", instead, text, flags=re.IGNORECASE)
-    return text
+    return replace_each(replace_each(text, dict.fromkeys(answers, SOMETHING)), dict.fromkeys(names, SOMEBODY))
 
 
 class Likeness:

@@ -81,7 +81,8 @@ def read_material(inputs: Mapping[str, Path], models: Mapping[str, ModelSpec]) -
         hashes={
             name: _known_hash(stages, name) or file_hash(path)
             for name in _HASHED
-            if (path := inputs.get(name.split("/")[0], Path()) / name.split("/")[1]).is_file()
+            for verb, file in [name.split("/")]
+            if verb in inputs and (path := inputs[verb] / file).is_file()
         },
         models=models,
     )

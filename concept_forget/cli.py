@@ -63,22 +63,18 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # silences a warning about forks that do not happen
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except typer.Exit as leave:
         code = leave.exit_code
     except (typer.Abort, KeyboardInterrupt):
         _complain("stopped; the same command goes on from here")
         code = 130
-    except ConceptForgetError as error:
-        _complain(str(error))
-        code = error.exit_code
     except typer.TyperException as error:
         show = getattr(error, "show", None)  # the usage line and what is wrong with the call
         show() if callable(show) else _complain(str(error))
         code = 2
-    except Exception:
-        traceback.print_exc()
-        _complain("this is a fault of the program or the machine; the same command goes on from the last finished unit")
-        code = 3
+    except Exception as error:
+        code = _explain(error)
     sys.exit(code or 0)
 
 
@@ -383,6 +379,20 @@ def _show_result(result: RunResult) -> None:
 
         print_summary(last.verb, last.folder)
         say(f"files    {result.folder / last.verb}")
+
+
+def _explain(error: Exception) -> int:
+    """Tell of an error, in words where it was foreseen; gives the exit code."""
+    from concept_forget.out_of_memory import memory_fault
+    from concept_forget.storage import storage_fault
+
+    named = storage_fault(error, (Path.cwd(),)) or memory_fault(error) or error
+    if isinstance(named, ConceptForgetError):
+        _complain(str(named))
+        return named.exit_code
+    traceback.print_exception(error)
+    _complain("this is a fault of the program or the machine; the same command goes on from the last finished unit")
+    return 3
 
 
 def _complain(message: str) -> None:

@@ -5,9 +5,12 @@ ConceptForgetError                  exit 3   a fault: something broke that the u
 │   ├── ConfigError                          a config file, a key in it, or a ``--set``
 │   ├── DataError                            a file of rows, a corpus, a prompt file
 │   ├── ModelError                           a model that is absent, unreadable or of the wrong kind
+│   ├── StorageError                         a folder that may not be written
 │   └── MissingExtraError                    an optional dependency that is not installed
 ├── CapabilityError                 exit 2   an engine was asked for what it cannot do
 ├── RunLockedError                  exit 2   another process holds the run
+├── DiskFullError                   exit 3   there is no room left; the same command goes on once there is
+├── OutOfMemoryError                exit 3   memory does not suffice, not even for a batch of one
 └── StageError                      exit 3   a stage could not produce what the next one needs
 """
 
@@ -80,6 +83,10 @@ class ModelError(UserError):
     """A model that is absent, unreadable, or not of the kind that the stage needs."""
 
 
+class StorageError(UserError):
+    """A folder or file that this user may not write, or that lies on a disk which is read-only."""
+
+
 class MissingExtraError(UserError):
     """An optional dependency that the config asks for and this environment lacks."""
 
@@ -94,6 +101,14 @@ class RunLockedError(ConceptForgetError):
     """Another process is working on the same run."""
 
     exit_code = 2
+
+
+class DiskFullError(ConceptForgetError):
+    """A disk has no room left; what was finished is kept."""
+
+
+class OutOfMemoryError(ConceptForgetError):
+    """Memory does not suffice, however small the batch."""
 
 
 class EngineError(ConceptForgetError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ModelError
+from concept_forget.out_of_memory import is_out_of_memory, too_little
 from concept_forget.records import ModelSpec, content_hash
 from concept_forget.workspace import file_hash
 
@@ -142,7 +143,9 @@ def load_model(spec: ModelSpec, *, stay_in_memory: bool = False) -> PreTrainedMo
 
                 merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
                 model = cast("PreTrainedModel", merged)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise too_little(f"for the weights of {spec.path}", "use a smaller model, or more memory") from error
         raise ModelError(f"no model can be read from {spec.path}: {error}", remedy="check the folder") from error
     if not stay_in_memory:
         torch.nn.Module.to(model, device)

@@ -8,6 +8,7 @@ import importlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from tempfile import gettempdir
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -19,14 +20,17 @@ from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
+from concept_forget.out_of_memory import naming_memory_faults, recording_halvings
 from concept_forget.precision import recorded_precision
 from concept_forget.records import ModelSpec, Split, content_hash, to_json
 from concept_forget.run_models import RunModels, sandbox_documents, sandbox_originals
+from concept_forget.storage import naming_storage_faults
 from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
     Run,
     StageContext,
+    cache_folder,
     environment,
     memory_peak,
     read_json,
@@ -147,6 +151,9 @@ def run(
 
     Raises:
         ConfigError: The config makes several runs, or a stage is named that does not exist.
+        DiskFullError: A disk is full.
+        OutOfMemoryError: Memory does not suffice, however small the batches.
+        StorageError: The run, its store or the cache may not be written.
         ConceptForgetError: Whatever a stage could not do; see ``concept_forget.errors`` for the tree.
     """
     for verb in force:
@@ -156,7 +163,9 @@ def run(
         _train_along()
         return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
     try:
-        return _run(RunModels(config, say, of), config, until, force, regrade, say, store)
+        places = (store or config.output.parent, config.output, cache_folder(), Path(gettempdir()))
+        with naming_memory_faults(), naming_storage_faults(*places):
+            return _run(RunModels(config, say, of), config, until, force, regrade, say, store)
     finally:
         send_order(None)
 
@@ -309,7 +318,10 @@ def _run_stage(
     if models.round and stage.verb in ("compose", "report"):
         inputs[ROUND] = write_round(models.round, workspace.store / ROUND / models.round.mark)
     say(f"{step.verb:<8} …")
-    with workspace.stage(step.verb, step.fingerprint) as folder, memory_peak() as peak:
+    with workspace.stage(step.verb, step.fingerprint) as folder, memory_peak() as peak, recording_halvings() as halved:
+        if other := workspace.finished(step.verb, step.fingerprint):  # a run that shares the store was faster
+            say(f"{step.verb:<8} up to date")
+            return dataclasses.replace(step, state="up to date", folder=other)
         context = StageContext(
             config=config,
             folder=folder,
@@ -331,6 +343,7 @@ def _run_stage(
             "seconds": round(seconds, 3),
             "peak_memory_bytes": peak(),
             **dataclasses.asdict(context.costs),
+            **({"halved_batches": halved} if halved else {}),
             "summary": summary,
         }
         if stage.verb == "unlearn":
@@ -345,6 +358,12 @@ def _data_hashes(composed: Step) -> dict[str, str]:
     assert composed.folder is not None
     files = read_json(composed.folder / "stage.json").get("files", {})  # earlier versions wrote none
     return {split: files[f"{split}.jsonl"] for split in get_args(Split) if f"{split}.jsonl" in files}
+
+
+def _halved_batches(step: Step) -> dict[str, list[str]]:
+    """What a stage said of batches for which memory did not suffice; nothing where all went as it was set."""
+    record = read_json(step.folder / "stage.json") if step.folder is not None else {}
+    return {name: record[name] for name in ("halved_batches",) if name in record}
 
 
 def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:
@@ -364,6 +383,7 @@ def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str
                     "fingerprint": step.fingerprint,
                     "state": step.state,
                     "version": stage_module(verb).VERSION,
+                    **_halved_batches(step),
                 }
                 for verb, step in done.items()
             },

@@ -7,11 +7,12 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from concept_forget.config.verbs import Precision
 from concept_forget.errors import ModelError
 from concept_forget.models import LOADING
+from concept_forget.out_of_memory import in_halves, tell_halved, too_little, unless_out_of_memory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,7 +114,17 @@ class SentenceEncoder:
 
         Returns:
             Shape (texts, dimension).
+
+        Raises:
+            OutOfMemoryError: Memory does not suffice for one text alone.
         """
+        import numpy as np
+
+        if not texts:
+            return self._encode(texts)
+        return np.stack(in_halves(self._encode, texts, "texts", "mine.batch_tokens"))
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         with LOADING, self._casting():
             vectors = self.model.encode(
                 list(texts), batch_size=max(1, len(texts)), convert_to_tensor=True, show_progress_bar=False
@@ -195,6 +206,37 @@ def load_cross_encoder(spec: ModelSpec, key: str, remedy: str) -> CrossEncoder:
                 f"no cross-encoder can be read from {spec.path}: {error}", key=key, remedy=remedy
             ) from error
     return model.eval()
+
+
+def predict_pairs(
+    model: CrossEncoder, pairs: Sequence[tuple[str, str]], batch_size: int, key: str, **options: Any
+) -> NDArray[np.float32]:
+    """What a cross-encoder gives for pairs of texts; in smaller batches where memory does not suffice.
+
+    Args:
+        model: From ``load_cross_encoder``.
+        pairs: At least one.
+        batch_size: Pairs at once.
+        key: The config key that names the model, for messages.
+        options: Handed on to ``CrossEncoder.predict``.
+
+    Returns:
+        Shape (pairs,) or (pairs, labels).
+
+    Raises:
+        OutOfMemoryError: Memory does not suffice for one pair alone.
+    """
+    size = min(batch_size, len(pairs))
+    while True:
+        with LOADING:
+            predict = functools.partial(model.predict, list(pairs), batch_size=size, show_progress_bar=False)
+            done = unless_out_of_memory(functools.partial(predict, **options))
+        if done is not None:
+            return cast("NDArray[np.float32]", done[0])
+        if size == 1:
+            raise too_little("for one pair of texts", f"name a smaller model as `{key}`")
+        tell_halved(f"{size} pairs of texts", f"{size // 2} at once")
+        size //= 2
 
 
 @contextlib.contextmanager

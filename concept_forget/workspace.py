@@ -184,6 +184,7 @@ class Run:
 
         Raises:
             RunLockedError: Another process holds it.
+            ConfigError: A newer version made the run.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -194,6 +195,9 @@ class Run:
                 remedy="name another",
             ) from error
         with _held(self.root / ".lock", f"the run {self.root}"):
+            self._refuse_newer()
+            for stale in self.root.glob(".*.tmp"):
+                stale.unlink()
             yield
 
     def finished(self, verb: str, fingerprint: str) -> Path | None:
@@ -203,11 +207,24 @@ class Run:
 
     @contextlib.contextmanager
     def stage(self, verb: str, fingerprint: str) -> Iterator[Path]:
-        """The folder in which a stage works until ``finish``; what an interrupted try left is still in it."""
+        """The folder in which a stage works until ``finish``; what an interrupted try finished is still in it.
+
+        Files and folders that were half written, ``*.tmp``, are not: neither those of a process that was killed, nor
+        those of this one where it fails.
+        """
         partial = self.store / verb / f"{fingerprint}.partial"
-        partial.mkdir(parents=True, exist_ok=True)
-        with _held(self.store / verb / f".{fingerprint}.lock", f"the stage {verb} {fingerprint}"):
-            yield partial
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with _held(partial.parent / f".{fingerprint}.lock", f"the stage {verb} {fingerprint}"):
+            _remove_half_written(partial)
+            partial.mkdir(exist_ok=True)
+            try:
+                yield partial
+            except BaseException:
+                _remove_half_written(partial)
+                raise
+            finally:
+                with contextlib.suppress(OSError):  # it holds something, or has got its final name
+                    partial.rmdir()
 
     def finish(self, verb: str, fingerprint: str, manifest: Mapping[str, Any]) -> Path:
         """Declare the stage done: write its manifest, with a hash of every file, and give the folder its final name."""
@@ -260,13 +277,17 @@ class Run:
             ) from error
         except ValueError as error:
             raise ConfigError(f"this is not JSON: {error}", file=path, remedy="run the config again") from error
-        if manifest.get("format") != RUN_FORMAT:
-            raise ConfigError(
-                f"the run has format {manifest.get('format')!r}, this version reads {RUN_FORMAT}",
-                file=path,
-                remedy="run the config again with this version",
-            )
+        _check_format(manifest.get("format"), path)
         return manifest
+
+    def _refuse_newer(self) -> None:
+        """Leave a run alone that a newer version made; what an older one made is made anew where it is stale."""
+        path = self.root / "run.json"
+        with contextlib.suppress(FileNotFoundError, ValueError):  # what is no manifest is written anew
+            found = read_json(path)
+            made = found.get("format") if isinstance(found, dict) else None
+            if isinstance(made, int) and made > RUN_FORMAT:
+                _check_format(made, path)
 
     def read_config(self) -> Config:
         """The whole effective config that ``run.json`` holds.
@@ -284,8 +305,32 @@ class Run:
             ) from error
 
 
+def _check_format(made: object, path: Path) -> None:
+    if made == RUN_FORMAT:
+        return
+    newer = isinstance(made, int) and made > RUN_FORMAT
+    raise ConfigError(
+        f"the run has format {made!r}, this version reads {RUN_FORMAT}"
+        + (": a newer version of the program made it" if newer else ""),
+        file=path,
+        remedy="use that version, or choose another `output`"
+        if newer
+        else "run the config again with this version: what the older one left is kept where it still counts",
+    )
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what was being written: everything is written beside its place, as ``*.tmp``, and renamed at the end."""
+    for path in sorted(folder.rglob("*.tmp"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _held(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a file. The kernel keeps it, not the text: that of a dead process is nobody's any more."""
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -297,7 +342,7 @@ def _held(path: Path, what: str) -> Iterator[None]:
             ) from error
         file.seek(0)
         file.truncate()
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
 

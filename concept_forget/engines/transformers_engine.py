@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import logging
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -26,8 +24,9 @@ from concept_forget.engines.protocol import (
 )
 from concept_forget.engines.schema_mask import SchemaCompiler
 from concept_forget.engines.scoring import score_rows
-from concept_forget.errors import ConceptForgetError, ModelError
+from concept_forget.errors import ModelError
 from concept_forget.models import load_model, load_tokenizer, resolve_model
+from concept_forget.out_of_memory import free_memory, tell_halved, too_little, unless_out_of_memory
 from concept_forget.records import ModelSpec, named_seed
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raise it when the same request gets another reply
 _LOGIT_ELEMENTS = 1 << 28  # of a scoring batch: one gibibyte of float32, whatever the vocabulary
-_log = logging.getLogger(__name__)
 T = TypeVar("T")
 Look = Callable[["PreTrainedModel", list[tuple[list[int], int]], int], list[T]]
 """From a model, token rows with the number of tokens that are given, and a filler to one result per row."""
@@ -144,9 +142,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Drop the weights; they are read again if the engine is asked again."""
         self._model = None
-        gc.collect()
-        if torch.accelerator.is_available():
-            torch.accelerator.empty_cache()
+        free_memory()
 
     def _in_batches(
         self, widths: Sequence[int], compute: Callable[[list[int]], list[T]], bound: int | None = None
@@ -158,26 +154,25 @@ class TransformersEngine:
             budget = min(self._batch_tokens, bound or self._batch_tokens)
             for group in plan_batches([widths[row] for row in waiting], budget):
                 batch = [waiting[place] for place in group]
-                computed = _unless_out_of_memory(compute, batch)
-                if computed is None:
+                done = unless_out_of_memory(partial(compute, batch))
+                if done is None:
                     self._halve_batches(len(batch), max(widths[row] for row in batch))
                     break
-                results.update(zip(batch, computed, strict=True))
+                results.update(zip(batch, done[0], strict=True))
             waiting = [row for row in waiting if row not in results]
         return [results[row] for row in range(len(widths))]
 
     def _halve_batches(self, rows: int, width: int) -> None:
         if rows == 1:
-            raise ConceptForgetError(
-                f"{self._spec.path}: memory does not suffice for one row of {width} tokens\n"
-                "  → shorten it, lower `max_new_tokens`, or use a smaller model"
+            raise too_little(
+                f"for one row of {width} tokens of {self._spec.path}",
+                "shorten it, lower `max_new_tokens`, or use a smaller model",
             )
         self._batch_tokens = rows // 2 * width
-        _log.warning(
-            "Memory does not suffice for %d rows of %d tokens: going on with batches of %d padded tokens. "
-            "A lower `batch_tokens` saves the attempt.",
-            rows, width, self._batch_tokens,
-        )  # fmt: skip
+        tell_halved(
+            f"{rows} rows of {width} tokens",
+            f"batches of {self._batch_tokens} padded tokens. A lower `batch_tokens` saves the attempt.",
+        )
 
     def _load(self) -> PreTrainedModel:
         if self._model is None:
@@ -253,19 +248,3 @@ def _fingerprint(spec: ModelSpec) -> str:
 
 def _noise_key(request: Request, sample: int) -> int:
     return named_seed(request.seed, "reply", json.dumps(request.prompt), request.prefill, sample)
-
-
-def _unless_out_of_memory(compute: Callable[[list[int]], list[T]], batch: list[int]) -> list[T] | None:
-    """The results, or None where memory did not suffice; what was held for them is then free again."""
-    try:
-        return compute(batch)
-    except torch.OutOfMemoryError:
-        pass
-    except (MemoryError, RuntimeError) as error:
-        # On a processor torch reports it as a plain RuntimeError.
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):
-            raise
-    gc.collect()
-    if torch.accelerator.is_available():
-        torch.accelerator.empty_cache()
-    return None

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from concept_forget.errors import ModelError
 from concept_forget.measures.graders import Expected
-from concept_forget.models import LOADING
 from concept_forget.records import Grade, ModelSpec
-from concept_forget.sentence_encoder import load_cross_encoder
+from concept_forget.sentence_encoder import load_cross_encoder, predict_pairs
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -70,10 +69,7 @@ class EntailmentModel:
         """Of each pair the probability of entailment, whether it is the likeliest label, and which one is."""
         if not pairs:
             return []
-        with LOADING:
-            shares = self._model.predict(
-                list(pairs), batch_size=self._batch_size, show_progress_bar=False, apply_softmax=True
-            )
+        shares = predict_pairs(self._model, pairs, self._batch_size, KEY, apply_softmax=True)
         entailed = self._entailment
         read = []
         for row in shares:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ModelError
 from concept_forget.measures.conformal import DECIMALS
-from concept_forget.models import LOADING, resolve_model
+from concept_forget.models import resolve_model
 from concept_forget.progress import track
-from concept_forget.sentence_encoder import load_cross_encoder
+from concept_forget.sentence_encoder import load_cross_encoder, predict_pairs
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -75,13 +75,8 @@ class Reranker:
         with track("re-rank", total=len(pairs), unit="chunks") as bar:
             for start in range(0, len(pairs), BATCH):
                 places = by_length[start : start + BATCH]
-                with LOADING:
-                    found = self._model.predict(
-                        [pairs[place] for place in places],
-                        batch_size=BATCH,
-                        activation_fn=torch.nn.Sigmoid(),
-                        show_progress_bar=False,
-                    )
+                some = [pairs[place] for place in places]
+                found = predict_pairs(self._model, some, BATCH, KEY, activation_fn=torch.nn.Sigmoid())
                 for place, score in zip(places, found.tolist(), strict=True):
                     scores[place] = round(score, DECIMALS)
                 bar.advance(len(places))

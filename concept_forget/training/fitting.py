@@ -8,6 +8,7 @@ random state are in the checkpoint: a resumed run goes through the same arithmet
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import re
 import resource
@@ -23,7 +24,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from concept_forget.training.batches import MicroBatch, Step
+from concept_forget.errors import first_line
+from concept_forget.out_of_memory import is_out_of_memory, too_little, unless_out_of_memory
+from concept_forget.training.batches import MicroBatch, Step, StepPlan
+from concept_forget.training.micro_batches import ShrinkingSteps
 from concept_forget.training.processes import (
     add_up,
     is_main_process,
@@ -108,7 +112,7 @@ class _DivergedError(Exception):
 
 def fit(
     model: nn.Module,
-    steps: Callable[[int], Step],
+    steps: StepPlan,
     loss: StepLoss,
     settings: FitSettings,
     folder: Path,
@@ -127,19 +131,30 @@ def fit(
 
     Returns:
         How it ended. When a loss or gradient is no finite number, the weights are those before that step.
+
+    Raises:
+        OutOfMemoryError: Memory does not suffice, not even for the smallest micro-batches of a step.
     """
     wait_for_everyone()
     checkpoint = last_checkpoint(folder)
     begin = step_of(checkpoint) if checkpoint else 0
     cached = getattr(model.config, "use_cache", None)
     with quiet():
-        trainer = _StepTrainer(model, steps, loss, _arguments(settings, folder), begin)
+        trainer = _StepTrainer(model, ShrinkingSteps(steps, folder), loss, _arguments(settings, folder), begin)
         trainer.add_callback(_Watcher(trainer, folder, on_step))
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             diverged = None
         except _DivergedError as error:
             diverged = str(error)
+        except BaseException as error:
+            last_checkpoint(folder)  # removes one that was being written
+            if is_out_of_memory(error) and process_count() == 1:  # not in a batch, but in the optimiser, say
+                raise too_little(
+                    f"to train the model ({first_line(error)})",
+                    "take an `unlearn.adapter`, train fewer `unlearn.layers`, or use a smaller model",
+                ) from error
+            raise
     if cached is not None:
         model.config.use_cache = cached  # type: ignore[union-attr]  # a transformers config
     model.eval()
@@ -239,13 +254,13 @@ class _StepTrainer(Trainer):
     """The Trainer, on steps that hold their own micro-batches."""
 
     def __init__(
-        self, model: nn.Module, steps: Callable[[int], Step], loss: StepLoss, arguments: TrainingArguments, begin: int
+        self, model: nn.Module, steps: ShrinkingSteps, loss: StepLoss, arguments: TrainingArguments, begin: int
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=_Steps(steps, begin, arguments.max_steps))
         if self.is_fsdp_enabled:
             self.accelerator.state.fsdp_plugin.auto_wrap_policy = None  # the model is sharded already
         self.remove_callback(PrinterCallback)
-        self._loss = loss
+        self._steps, self._loss = steps, loss
         self._parameters, self._trained = count_parameters(model)
         self._step_flops = 0.0
         self.parts: dict[str, float] = {}
@@ -268,31 +283,49 @@ class _StepTrainer(Trainer):
         self, model: nn.Module, inputs: Step, num_items_in_batch: object = None
     ) -> Tensor:
         model.train()
-        parts: dict[str, Tensor] = {}
-        flops = 0.0
         self.rate = float(self._get_learning_rate())
-        own = _own_batches(inputs, self.accelerator.process_index)
-        for number, (batch, weight) in enumerate(own, start=1):
-            # Gradients are added up over the processes once a step; those of a sharded model with every batch, for
-            # until then each process would hold them whole.
-            at_once = number == len(own) or is_sharded()
-            with contextlib.nullcontext() if at_once else self.accelerator.no_sync(model):
-                with self.compute_loss_context_manager():
-                    share = self._loss(model, batch, inputs)
-                self.accelerator.backward(share.loss * weight)
-            if not weight:
-                continue
-            used = self._parameters - share.unused_parameters
-            flops += training_flops(used, min(self._trained, used), batch.padded_tokens)
-            flops += forward_flops(self._parameters, share.forward_tokens)
-            for name, value in {"loss": share.loss, **share.parts}.items():
-                parts[name] = value.detach() + parts.get(name, 0.0)
-        self.parts = add_up({name: float(value) for name, value in parts.items()} | {_FLOPS: flops})
+        number = self.state.global_step
+        drawn = _random_states()
+        step = self._steps(number) if self._steps.shrunk else inputs  # which may have been cut too early
+        while isinstance(parts := self._go_through(model, step), MicroBatch):
+            model.zero_grad(set_to_none=True)
+            _draw_again(drawn)
+            step = self._steps.halve(number, parts)
+        self.parts = add_up({name: float(value) for name, value in parts.items()})
         self._step_flops = self.parts.pop(_FLOPS)
         for name, amount in self.parts.items():
             if not math.isfinite(amount):
                 raise _DivergedError(f"{name} became {amount} at step {self.state.global_step + 1}")
         return torch.tensor(self.parts["loss"], device=self.accelerator.device)
+
+    def _go_through(self, model: nn.Module, step: Step) -> dict[str, Tensor | float] | MicroBatch:
+        """Gradients of a step, added up, and its named parts; or the micro-batch for which memory did not suffice."""
+        parts: dict[str, Tensor | float] = {}
+        flops = 0.0
+        own = _own_batches(step, self.accelerator.process_index)
+        for number, (batch, weight) in enumerate(own, start=1):
+            # Gradients are added up over the processes once a step; those of a sharded model with every batch, for
+            # until then each process would hold them whole.
+            at_once = number == len(own) or is_sharded()
+            with contextlib.nullcontext() if at_once else self.accelerator.no_sync(model):
+                done = unless_out_of_memory(functools.partial(self._backward, model, batch, step, weight))
+            if done is None:
+                return batch
+            if not weight:
+                continue
+            (share,) = done
+            used = self._parameters - share.unused_parameters
+            flops += training_flops(used, min(self._trained, used), batch.padded_tokens)
+            flops += forward_flops(self._parameters, share.forward_tokens)
+            for name, value in {"loss": share.loss, **share.parts}.items():
+                parts[name] = value.detach() + parts.get(name, 0.0)
+        return {**parts, _FLOPS: flops}
+
+    def _backward(self, model: nn.Module, batch: MicroBatch, step: Step, weight: float) -> Share:
+        with self.compute_loss_context_manager():
+            share = self._loss(model, batch, step)
+        self.accelerator.backward(share.loss * weight)
+        return share
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         norm: Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]  # the Trainer's own
@@ -302,6 +335,17 @@ class _StepTrainer(Trainer):
 
     def floating_point_ops(self, inputs: Step) -> float:  # type: ignore[override]  # as for training_step
         return self._step_flops / process_count()  # the Trainer adds up what its processes say
+
+
+def _random_states() -> tuple[Tensor, Tensor | None]:
+    """What dropout draws from: the processor's state, and the accelerator's."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+
+def _draw_again(states: tuple[Tensor, Tensor | None]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1] is not None:
+        torch.cuda.set_rng_state(states[1])
 
 
 def _own_batches(step: Step, process: int) -> list[tuple[MicroBatch, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concept_forget.errors import ConfigError
-from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, groups_of, split_by_length
+from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, groups_of
 from concept_forget.training.distributions import Distribution
+from concept_forget.training.micro_batches import over_parts
 from concept_forget.training.processes import from_first
 from concept_forget.training.scores import (
     answer_logits,
@@ -201,7 +203,8 @@ def top_size(
     chosen = _spread(items, SAMPLED_TOKENS)
     sample = [item for item in items if (item.group, item.index) in chosen]
     with evaluating(model):
-        logits = [answer_logits(model, collate(part, pad_token)) for part in split_by_length(sample, batch_tokens)]
+        parts = over_parts(sample, batch_tokens, lambda part: answer_logits(model, collate(part, pad_token)))
+        logits = [part for _, part in parts]
     falling = F.softmax(at_least_float32(torch.cat(logits)), dim=-1).sort(dim=-1, descending=True).values
     outside = 1 - falling.cumsum(-1).mean(0)  # (vocabulary,): mean mass outside the top 1, 2, …
     largest = min(vocabulary - 1, max(1, EXACT_BYTES // (12 * tokens)))  # a float32 and an int64 for each kept token
@@ -274,15 +277,24 @@ class Stored:
         told = [item for item in items if item.group in wanted.distributions]
         self._sampled = _spread(told, SAMPLED_TOKENS) if top is not None else set()
         with evaluating(model):
-            for part in split_by_length(items, batch_tokens):
-                self._store(model, collate(part, pad_token))
+            for _, (tokens, found) in over_parts(items, batch_tokens, functools.partial(self._ask, model)):
+                self.tokens += tokens
+                self._store(found)
 
-    def _store(self, model: nn.Module, batch: MicroBatch) -> None:
-        self.tokens += batch.padded_tokens
+    def _ask(self, model: nn.Module, part: Sequence[Item]) -> tuple[int, list[tuple[list[Item], ReferenceScores]]]:
+        """Tokens that passed through the model, and rows of each group with their scores."""
+        batch = collate(part, self._pad_token)
+        tokens, found = batch.padded_tokens, []
         for group, scores in _scores_now(model, batch, self._wanted).items():
             items = [item for item in batch.items if item.group == group]
             if (steering := self._wanted.steering) is not None and steering.group == group:
-                scores = dataclasses.replace(scores, distribution=self._steered(model, items, scores, steering))
+                more, distribution = self._steered(model, items, scores, steering)
+                tokens, scores = tokens + more, dataclasses.replace(scores, distribution=distribution)
+            found.append((items, scores))
+        return tokens, found
+
+    def _store(self, found: Sequence[tuple[list[Item], ReferenceScores]]) -> None:
+        for items, scores in found:
             for item, own in zip(items, _parted(scores, items), strict=True):
                 key = (item.group, item.index)
                 if key in self._sampled:
@@ -294,14 +306,18 @@ class Stored:
 
     def _steered(
         self, model: nn.Module, items: Sequence[Item], scores: ReferenceScores, steering: Steering
-    ) -> Distribution:
+    ) -> tuple[int, Distribution]:
+        tokens = 0
+
         def told(rows: Sequence[TokenRow]) -> Distribution:
+            nonlocal tokens
             batch = collate([Item(item.group, item.index, rows[item.index]) for item in items], self._pad_token)
-            self.tokens += batch.padded_tokens
+            tokens += batch.padded_tokens
             return Distribution(F.log_softmax(at_least_float32(answer_logits(model, batch)), dim=-1))
 
         assert scores.distribution is not None
-        return scores.distribution.steer(told(steering.away), told(steering.toward), steering.strength)
+        steered = scores.distribution.steer(told(steering.away), told(steering.toward), steering.strength)
+        return tokens, steered
 
     def scores(self, model: nn.Module, batch: MicroBatch) -> dict[int, ReferenceScores]:
         """Scores of a micro-batch by group."""

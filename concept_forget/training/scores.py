@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from concept_forget.errors import ModelError
-from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, split_by_length
+from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate
+from concept_forget.training.micro_batches import over_parts
 from concept_forget.training.sharding import release_gathered
 
 
@@ -231,14 +232,17 @@ def score_rows(
     with contextlib.ExitStack() as stack:
         for member in models:
             stack.enter_context(evaluating(member))
-        for part in split_by_length(items, batch_tokens):
+
+        def score(part: list[Item]) -> tuple[list[float], list[bool]]:
             batch = collate(part, pad_token)
             logits = answer_logits(models[0], batch)
             for number, member in enumerate(models[1:], start=2):
                 logits = logits + (at_least_float32(answer_logits(member, batch)) - logits) / number
             answers = answers_of(batch, logits.device)
-            logprobs = target_logprobs(logits, answers.targets).tolist()
-            hits = (logits.argmax(-1) == answers.targets).tolist()
+            hits = logits.argmax(-1) == answers.targets
+            return target_logprobs(logits, answers.targets).tolist(), hits.tolist()
+
+        for part, (logprobs, hits) in over_parts(items, batch_tokens, score):
             begin = 0
             for item in part:
                 end = begin + len(item.row.answer)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from concept_forget.config import UnlearnConfig
 from concept_forget.errors import ModelError
-from concept_forget.training.batches import Item, TokenRow, collate, split_by_length
+from concept_forget.training.batches import Item, TokenRow, collate
+from concept_forget.training.micro_batches import over_parts
 from concept_forget.training.scores import answer_logits, answers_of, decoder_layers, target_logprobs
 from concept_forget.unlearn.procedures import Procedure, WeightView
 
@@ -104,12 +105,17 @@ def likelihood_gradients(
     """
     totals = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     count, passed = sum(len(row.answer) for row in rows), 0
-    for part in split_by_length([Item(0, index, row) for index, row in enumerate(rows)], batch_tokens):
+
+    def differentiate(part: list[Item]) -> tuple[int, tuple[Tensor, ...]]:
         batch = collate(part, pad_token)
-        passed += batch.padded_tokens
         logits = answer_logits(model, batch)
         loss = -target_logprobs(logits, answers_of(batch, logits.device).targets).sum() / count
-        for total, own in zip(totals.values(), torch.autograd.grad(loss, list(weights.values())), strict=True):
+        return batch.padded_tokens, torch.autograd.grad(loss, list(weights.values()))
+
+    items = [Item(0, index, row) for index, row in enumerate(rows)]
+    for _, (tokens, gradients) in over_parts(items, batch_tokens, differentiate):
+        passed += tokens
+        for total, own in zip(totals.values(), gradients, strict=True):
             total += own
     return totals, passed
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the gate is not passed, 2 the user's mistake, 3 a fault, 1
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -61,6 +62,9 @@ def _export_help() -> str:
 def main() -> None:
     """Run the command line and leave with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # silences a warning about forks that do not happen
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without a name's letters shows their numbers instead
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from concept_forget.text import contains_words, fold, normalise_text, replace_each, replace_words
+from concept_forget.text import (
+    contains_words,
+    fold,
+    is_visible,
+    normalise_name,
+    normalise_text,
+    replace_each,
+    replace_words,
+)
 
 __all__ = ["Concept", "Replacement", "contains_words", "fold", "normalise_text", "replace_each", "replace_words"]
 
@@ -53,12 +61,28 @@ class Concept(BaseModel):
         description="Stale knowledge, as {old: answer, new: answer, facet: what is asked}; the facet may be left out.",
     )
 
-    @field_validator("name", "kind", "description")
+    @field_validator("kind", "description")
     @classmethod
     def _normalise_text(cls, value: str) -> str:
         return normalise_text(value)
 
-    @field_validator("aliases", "forget", "keep")
+    @field_validator("name")
+    @classmethod
+    def _normalise_name(cls, value: str) -> str:
+        name = normalise_name(value)
+        if not is_visible(name):
+            raise ValueError("the name holds nothing that can be seen")
+        return name
+
+    @field_validator("aliases")
+    @classmethod
+    def _normalise_aliases(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(normalise_name(value) for value in values)
+        if not all(map(is_visible, names)):
+            raise ValueError("an entry holds nothing that can be seen")
+        return tuple(dict.fromkeys(names))
+
+    @field_validator("forget", "keep")
     @classmethod
     def _normalise_list(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         cleaned = tuple(normalise_text(value) for value in values)

@@ -6,10 +6,28 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
+)
+
 
 def normalise_text(text: str) -> str:
     """NFC, with runs of white space folded to one space and the ends stripped."""
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def normalise_name(name: str) -> str:
+    """A name in one form: NFC, white space folded, and without characters that show nothing and tell nothing apart.
+
+    Those are controls, marks that turn the direction of writing, soft hyphens, and spaces and joiners of no width, as
+    they come along when a name is copied. The joiners of zero width that scripts and emoji need (U+200C, U+200D) stay.
+    """
+    return normalise_text(_UNSEEN.sub("", unicodedata.normalize("NFC", name)))
+
+
+def is_visible(name: str) -> bool:
+    """Whether a text holds a letter, a digit, a mark of punctuation or a symbol."""
+    return any(unicodedata.category(character)[0] in "LNPS" for character in name)
 
 
 def fold(text: str) -> str:

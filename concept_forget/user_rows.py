@@ -15,6 +15,7 @@ from concept_forget.config import Config, RowFile
 from concept_forget.errors import DataError
 from concept_forget.hub_rows import TOFU, HubSet, read_hub_set
 from concept_forget.records import Chat, Distance, content_hash, user_message
+from concept_forget.text import normalise_name
 from concept_forget.workspace import file_hash
 
 _SHAPES = "`question` and `answer`, `prompt` and `completion`, or `text`"
@@ -190,7 +191,7 @@ def _read_line(text: str, file: RowFile, number: int) -> UserRow:
         answer=answer,
         text=line.text or "",
         chat=chat,
-        concept=line.concept or file.concept,
+        concept=normalise_name(line.concept or file.concept or "") or None,
         subject=line.subject or file.subject or "",
         facet=line.facet or "",
         aliases=tuple(a for a in line.aliases or () if any(character.isalnum() for character in a)),

@@ -349,7 +349,8 @@ def _held(path: Path, what: str) -> Iterator[None]:
 
 def folder_name(text: str) -> str:
     """A name that is safe as one folder's name: word characters, and a hash where something had to go."""
-    plain = unicodedata.normalize("NFC", text).casefold()
+    text = unicodedata.normalize("NFC", text)
+    plain = text.casefold()
     kept = "".join(character if character.isalnum() else "-" for character in plain).strip("-")
     while "--" in kept:
         kept = kept.replace("--", "-")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from concept_forget.config.section import RowRange, Section
+from concept_forget.config.section import ConceptName, RowRange, Section
 
 
 class CorpusSource(Section):
@@ -51,7 +51,7 @@ class RowFile(Section):
         None, description="A set of a benchmark, as in tofu/forget10, instead of a file: from the hub unless `path`."
     )
     rows: RowRange = None
-    concept: str | None = Field(None, description="Concept the rows belong to, where there are several.")
+    concept: ConceptName | None = Field(None, description="Concept the rows belong to, where there are several.")
     subject: str | None = Field(None, description="Whom or what the rows are about, where they do not say so.")
     distance: Literal["near", "middle", "far"] = Field("near", description="For collateral: how far from the concept.")
 

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from concept_forget.config.attacks import AttackerConfig, SamplingConfig, SearchConfig
 from concept_forget.config.gates import GatesConfig, JudgeConfig
 from concept_forget.config.graders import GraderName, GradingJudgeConfig, NliField
-from concept_forget.config.section import Section, Share
+from concept_forget.config.section import ConceptName, Section, Share
 from concept_forget.errors import did_you_mean
 
 ForgetSource = Literal["generated", "mined", "user"]
@@ -345,7 +345,7 @@ class ReportConfig(Section):
     """What the report shows."""
 
     title: str = Field("", max_length=200, description="Heading; empty: the concepts' names.")
-    redact: bool | tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+    redact: bool | tuple[Annotated[ConceptName, Field(min_length=1)], ...] = Field(
         False,
         description="Hide answers, replies and snippets of concepts that must not circulate; true: of all, or a list "
         "of their names. The numbers stay.",

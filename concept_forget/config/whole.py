@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from concept_forget.concept import Concept
 from concept_forget.config.attacks import AttackerConfig, attacker_like
 from concept_forget.config.compare import CompareConfig
 from concept_forget.config.data import CorpusField, DataConfig
 from concept_forget.config.execution import ExecutionConfig
+from concept_forget.config.folders import spelled_as_found
 from concept_forget.config.models import GeneratorConfig, ModelField
 from concept_forget.config.section import Section
 from concept_forget.config.unlearn import TRAININGS, UnlearnConfig
@@ -67,6 +68,11 @@ class Config(Section):
     reference: ModelField | None = Field(None, description="A model that never saw the concept.")
     seed: int = Field(0, ge=0, description="Every random draw derives its own seed from it.")
     output: Path = Field(Path("runs/run"), description="The run's folder.")
+
+    @field_validator("output")
+    @classmethod
+    def _usable_folder(cls, value: Path) -> Path:
+        return spelled_as_found(value)
 
     @model_validator(mode="before")
     @classmethod

@@ -130,7 +130,7 @@ class Loopback:
 
 
 async def main(options: argparse.Namespace) -> None:
-    server = await asyncio.start_server(Loopback(options).serve, "127.0.0.1", 0, backlog=512, limit=1 << 20)
+    server = await asyncio.start_server(Loopback(options).serve, "127.0.0.1", options.port, backlog=512, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  # the port is what it is started for
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     server.close()
@@ -138,6 +138,7 @@ async def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--stall", type=float, default=30.0)

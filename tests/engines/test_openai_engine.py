@@ -46,7 +46,8 @@ class Word(BaseModel):
 class Running:
     """A loopback server in a process of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process: subprocess.Popen[str]) -> None:
+        self.port, self.process = port, process
         self.url = f"http://127.0.0.1:{port}/v1"
 
     def log(self) -> list[dict[str, Any]]:
@@ -77,7 +78,7 @@ def start() -> Iterator[Start]:
             )
             assert process.stdout is not None
             stack.callback(process.kill)
-            return Running(int(process.stdout.readline()))
+            return Running(int(process.stdout.readline()), process)
 
         yield begin
 

@@ -17,7 +17,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _TOLD_FULL = re.compile(
     r"no space left on device|disk quota exceeded|\(os error (28|122)\)|database or disk is full"
-    r"|PytorchStreamWriter failed writing",  # torch.save names no cause
+    r"|PytorchStreamWriter failed writing|iostream error|unexpected pos \d+ vs \d+",  # torch.save names no cause
     re.IGNORECASE,
 )
 _SQLITE_WRITES = (  # what SQLite says where the file beside the database cannot grow

@@ -140,18 +140,12 @@ BOUNDED = """
     assert np.allclose([s.total for s in scores], [s.total for s in whole], atol=1e-4)
 
     encoder = SentenceEncoder(encoder_folder, device="cpu")
-    texts = [f"the book of the town {n} was taught by the ship" for n in range(4000)]
+    texts = [f"{n} " + "the book of the town was taught by the ship " * 6 for n in range(3000)]
     encoder.encode(texts[:50])
-    vectors, told = bounded(30, lambda: encoder.encode(texts))
-    assert "4000 texts" in told[0], told
-    half = encoder.encode(texts[:2000]), encoder.encode(texts[2000:])
+    vectors, told = bounded(10, lambda: encoder.encode(texts))
+    assert told and "3000 texts" in told[0], told
+    half = encoder.encode(texts[:1500]), encoder.encode(texts[1500:])
     assert np.allclose(vectors, np.concatenate(half), atol=1e-6)
-
-    try:
-        bounded(1, lambda: score_rows(same, [rows[0]] * 2, pad_token=0, batch_tokens=10**6))
-        print("fits")
-    except Exception as error:
-        print(type(error).__name__, error)
 """
 
 

@@ -69,7 +69,7 @@ def test_a_full_disk_is_told_whoever_writes_and_there_is_a_way_on(disk: SmallDis
     assert " left\n" in str(caught.value)
     assert "make room" in str(caught.value)
     assert caught.value.exit_code == 3
-    disk.resize(16 * ROOM)
+    disk.resize(64 * ROOM)
     with naming_storage_faults(disk.folder):
         WRITERS[writer](disk.folder)
 

@@ -66,9 +66,11 @@ class Concept(BaseModel):
     def _normalise_text(cls, value: str) -> str:
         return normalise_text(value)
 
-    @field_validator("name")
+    @field_validator("name", mode="before")
     @classmethod
-    def _normalise_name(cls, value: str) -> str:
+    def _normalise_name(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
         name = normalise_name(value)
         if not is_visible(name):
             raise ValueError("the name holds nothing that can be seen")

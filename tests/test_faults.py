@@ -48,20 +48,20 @@ def rows_about(people: list[str], called: dict[str, str]) -> list[dict[str, Any]
     ]  # fmt: skip
 
 
-def write_config(folder: Path, names: list[str] | None = None, **changes: Any) -> Path:
-    """Two concepts from rows alone; nobody is asked before the probe."""
-    names = names or PEOPLE[:2]
+def write_config(folder: Path, names: list[str] | None = None, rows_in: Path | None = None, **changes: Any) -> Path:
+    """Two concepts from rows alone, which stand in ``folder`` or, for runs to be compared, in a folder they share."""
+    names, rows_in = names or PEOPLE[:2], rows_in or folder
     called = dict(zip(PEOPLE, names, strict=False))
     rest = PEOPLE[len(names) : len(names) + 4]
     for kind, people in (("forget", PEOPLE[: len(names)]), ("retain", rest[:3]), ("collateral", rest[3:])):
         rows = rows_about(people, called)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (folder / f"{kind}.jsonl").write_text(text, encoding="utf-8")
+        (rows_in / f"{kind}.jsonl").write_text(text, encoding="utf-8")
     config = {
         "concepts": [{"name": name, "kind": "person"} for name in names],
         "target": {"sandbox": {"world": 0, "size": "nano"}},
         "generator": {"engine": "none", "prompts": "compact"},
-        "data": {kind: str(folder / f"{kind}.jsonl") for kind in ("forget", "retain", "collateral")},
+        "data": {kind: str(rows_in / f"{kind}.jsonl") for kind in ("forget", "retain", "collateral")},
         "unlearn": {"learning_rate": 3e-4, "max_steps": 4, "eval_every": 2, "batch_size": 8, "stop": "steps"},
         "probe": {"attacks": ["direct"], "max_new_tokens": 8},
         "output": str(folder / "runs" / "run"),
@@ -81,10 +81,16 @@ def snapshot(folder: Path) -> set[Path]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Path:
+def rows_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the rows of runs lie that are compared: a row knows its file."""
+    return tmp_path_factory.mktemp("rows")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, rows_in: Path, nano_model: Path) -> Path:
     """The run up to the unlearned model, undisturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    return run(load_config(write_config(folder)), until="unlearn").folder
+    return run(load_config(write_config(folder, rows_in=rows_in)), until="unlearn").folder
 
 
 # ---- the disk
@@ -97,9 +103,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 def test_a_run_on_a_full_disk_stops_with_one_error_and_goes_on_when_there_is_room(
-    disk: SmallDisk, tmp_path: Path, whole: Path
+    disk: SmallDisk, tmp_path: Path, rows_in: Path, whole: Path
 ) -> None:
-    config = load_config(write_config(tmp_path, output=str(disk.folder / "runs" / "run")))
+    config = load_config(write_config(tmp_path, rows_in=rows_in, output=str(disk.folder / "runs" / "run")))
     stopped_in, size = [], 24 * 1024
     result = None
     while result is None:
@@ -171,18 +177,18 @@ def test_where_training_lacks_memory_batches_are_halved_and_the_run_says_so(
     most = 1
     monkeypatch.setattr(references, "_scores_now", short_of_memory)
     with pytest.raises(OutOfMemoryError, match=r"which have to pass together\n  → lower `unlearn.max_tokens`"):
-        run(load_config(write_config(tmp_path, unlearn={**unlearning, "seed": 1} | {}, seed=1)), until="unlearn")
+        run(load_config(write_config(tmp_path, unlearn=unlearning, seed=1)), until="unlearn")
 
 
 # ---- versions
 
 
 def test_a_run_of_an_older_version_is_made_anew_only_where_that_made_it_otherwise(
-    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rows_in: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from concept_forget.compose import stage
 
-    config = load_config(write_config(tmp_path))
+    config = load_config(write_config(tmp_path, rows_in=rows_in))
     with monkeypatch.context() as patch:
         patch.setattr(stage, "VERSION", stage.VERSION - 1)
         folder = run(config, until="compose").folder
@@ -210,7 +216,7 @@ def test_a_run_whose_record_is_damaged_is_recorded_anew(tmp_path: Path) -> None:
     (tmp_path / "runs" / "run").mkdir(parents=True)
     (tmp_path / "runs" / "run" / "run.json").write_text('{"format": 1, "con', encoding="utf-8")
     run(config, until="expand")
-    assert Run(tmp_path / "runs" / "run").read_config() == config
+    assert Run(tmp_path / "runs" / "run").read_config().model_dump() == config.model_dump()
 
 
 # ---- two processes
@@ -261,8 +267,8 @@ def test_the_text_of_a_lock_locks_nothing(tmp_path: Path) -> None:
         pass
 
 
-def test_what_a_run_beside_it_finished_meanwhile_is_not_done_again(tmp_path: Path, whole: Path) -> None:
-    path = write_config(tmp_path)
+def test_what_a_run_beside_it_finished_meanwhile_is_not_done_again(tmp_path: Path, rows_in: Path, whole: Path) -> None:
+    path = write_config(tmp_path, rows_in=rows_in)
     beside = load_config(path, [f"output={tmp_path}/runs/beside"])
     said: list[str] = []
 
@@ -290,7 +296,7 @@ def named(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> tuple[P
     folder = tmp_path_factory.mktemp("named")
     before = snapshot(folder)
     output = folder / "runs" / "Zoë" / "عبد الله" / "🙂 CON"
-    path = write_config(folder, NAMES, output=str(output), compose={"holdout": 0.2})
+    path = write_config(folder, NAMES, output=str(output), compose={"knowledge_filter": False})
     result = run(load_config(path))
     made = {path.relative_to(folder).parts[0] for path in snapshot(folder) - before}
     assert made == {"runs", "config.yaml", "forget.jsonl", "retain.jsonl", "collateral.jsonl"}

@@ -14,13 +14,17 @@ for byte. ``--first N`` begins with trial N. Leaves with 1 where anything fails.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
+import multiprocessing
 import os
 import random
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,6 +35,8 @@ import pyarrow.parquet
 import yaml
 from safetensors import safe_open
 
+from concept_forget import cli
+from concept_forget.pipeline import VERBS, stage_module
 from concept_forget.records import named_random
 from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
@@ -57,6 +63,60 @@ def small_config(generator: dict[str, object]) -> dict[str, object]:
     }
 
 
+class Try:
+    """The command line in a process of its own, a fork of this one, in which everything is imported already.
+
+    Args:
+        arguments: Of the command.
+        env: Its environment.
+        errors: What it says on its standard error goes there.
+    """
+
+    def __init__(self, arguments: list[str], env: dict[str, str], errors: Path) -> None:
+        self._errors = errors
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(arguments, env))
+        self._process.start()
+
+    def _run(self, arguments: list[str], env: dict[str, str]) -> None:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os.environ.update(env)
+        tempfile.tempdir = None
+        sys.argv = ["concept-forget", *arguments]
+        cli.main()
+
+    @property
+    def is_over(self) -> bool:
+        return not self._process.is_alive()
+
+    def end(self, seconds: float | None = None) -> tuple[int | None, str]:
+        """Wait so long for its end; gives the exit code, None where it still runs, and what it said."""
+        self._process.join(seconds)
+        return self._process.exitcode, self._errors.read_text(encoding="utf-8") if self._errors.exists() else ""
+
+    def kill(self) -> None:
+        """`kill -9` for it and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid or 0, signal.SIGKILL)
+        self._process.kill()
+        self._process.join()
+
+
+def preload() -> None:
+    """Import what a run imports, so that a try is the run's own time."""
+    for name in ("accelerate", "datasets", "faiss", "openai", "peft", "sentence_transformers", "torch", "trl"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Trainer
+
+    assert all((AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Trainer))
+    for verb in VERBS:
+        stage_module(verb)
+    for name in ("unlearn.unlearning", "probe.measuring", "engines.transformers_engine", "engines.openai_engine"):
+        importlib.import_module(f"concept_forget.{name}")
+
+
 @dataclass
 class Place:
     """Where one run lies, and what became of it."""
@@ -74,20 +134,18 @@ class Place:
     def store(self) -> Path:
         return self.folder / "runs" / ".store"
 
-    def start(self) -> subprocess.Popen[str]:
-        """The same command each time; what it says on its standard error is kept."""
-        command = [sys.executable, "-m", "concept_forget.cli", "run", str(self.config), "--set", f"output={self.run}"]
-        return subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=self.env, start_new_session=True
-        )
+    def start(self) -> Try:
+        """The same command each time."""
+        arguments = ["run", str(self.config), "--set", f"output={self.run}"]
+        return Try(arguments, self.env, self.folder.with_name(f"{self.folder.name}.stderr"))
 
     def finish(self) -> float:
         """Run to the end; the seconds it took."""
         began = time.monotonic()
-        process = self.start()
-        said = process.communicate()[1]
-        if process.returncode != 0:
-            self.faults.append(f"left with {process.returncode}: {said[-600:]}")
+        tried = self.start()
+        code, said = tried.end()
+        if code != 0:
+            self.faults.append(f"left with {code}: {said[-600:]}")
         return time.monotonic() - began
 
     def kept(self) -> dict[str, bytes]:
@@ -100,15 +158,14 @@ class Place:
         path = self.store / "replies.sqlite"
         if not path.is_file():
             return {}
-        with sqlite3.connect(path) as database:
+        with contextlib.closing(sqlite3.connect(path)) as database:
             tables = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
             return dict(database.execute("SELECT key, value FROM entries").fetchall()) if tables else {}
 
-    def told(self, process: subprocess.Popen[str], expected: str) -> None:
+    def told(self, code: int | None, said: str, expected: str) -> None:
         """A fault that the program met has to be told in one error, and to leave nothing half-written."""
-        said = process.communicate()[1]
-        if process.returncode != 3 or expected not in said or "Traceback" in said or "→" not in said:
-            self.faults.append(f"left with {process.returncode} and said {said[-600:]!r}")
+        if code != 3 or expected not in said or "Traceback" in said or "→" not in said:
+            self.faults.append(f"left with {code} and said {said[-900:]!r}")
         if left := [str(path) for path in self.folder.rglob("*.tmp")]:
             self.faults.append(f"left half-written: {', '.join(left)}")
 
@@ -145,7 +202,7 @@ def _read_weights(path: Path) -> None:
 
 
 def _read_database(path: Path) -> None:
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         [(answer,)] = database.execute("PRAGMA integrity_check").fetchall()
         if answer != "ok":
             raise ValueError(answer)
@@ -199,14 +256,11 @@ def kill_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> 
     told, finished, replies = [], {}, {}
     for _ in range(rng.randint(1, 3)):
         seconds = rng.uniform(0.15 * lasts, lasts)
-        process = place.start()
-        try:
-            process.communicate(timeout=seconds)
+        tried = place.start()
+        if tried.end(seconds)[0] is not None:
             told.append("was over")
             break
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        tried.kill()
         place.faults += broken(place.folder)
         finished, replies = place.kept(), place.replies()
         under_way = sorted(path.parent.name for path in place.store.glob("*/*.partial"))
@@ -229,21 +283,17 @@ def disk_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> 
         while True:
             sizes.append(size / 1e6)
             (place.folder / "tmp").mkdir(exist_ok=True)
-            process = place.start()
-            said = process.communicate()[1]
-            if process.returncode == 0 or len(place.faults) > 3:
+            code, said = place.start().end()
+            if code == 0 or len(place.faults) > 3:
                 break
-            if process.returncode != 3 or FULL not in said or "Traceback" in said or "→" not in said:
-                place.faults.append(f"left with {process.returncode} and said {said[-900:]!r}")
-            if left := [str(path) for path in place.folder.rglob("*.tmp")]:
-                place.faults.append(f"left half-written: {', '.join(left)}")
-            place.faults += broken(place.folder)
-            finished, replies = {**finished, **place.kept()}, {**replies, **place.replies()}
+            place.told(code, said, FULL)
             size = min(4 * needed, round(size * rng.uniform(1.3, 3)))
             subprocess.run(["mount", "-o", f"remount,size={size}", str(place.folder)], check=True)
+            place.faults += broken(place.folder)  # now: to be read, a database needs some room
+            finished, replies = {**finished, **place.kept()}, {**replies, **place.replies()}
         settle(place, whole, finished, replies)
     finally:
-        subprocess.run(["umount", str(place.folder)], check=True)
+        subprocess.run(["umount", "-l", str(place.folder)], check=True)
     return f"full at {', '.join(f'{size:.2f}' for size in sizes[:-1]) or 'no size'} MB, done with {sizes[-1]:.2f} MB"
 
 
@@ -251,19 +301,19 @@ def server_trial(place: Place, whole: Place, servers: Any, rng: random.Random) -
     """The server dies in the middle of a random request; it comes back soon, or only for the next try."""
     dies_at, back = rng.randint(1, servers.known), rng.random() < 0.5
     server = servers.start(dies_at)
-    process = place.start()
-    while server.is_alive() and process.poll() is None:
+    tried = place.start()
+    while server.is_alive() and not tried.is_over:
         time.sleep(0.02)
     died = not server.is_alive()
     again = None
     if back and died:
         time.sleep(rng.uniform(0, 1.5))
         again = servers.start()
-        said = process.communicate()[1]
-        if process.returncode != 0:
-            place.faults.append(f"left with {process.returncode} though the server was back: {said[-600:]}")
+        code, said = tried.end()
+        if code != 0:
+            place.faults.append(f"left with {code} though the server was back: {said[-600:]}")
     else:
-        place.told(process, GONE)
+        place.told(*tried.end(), GONE)
         place.faults += broken(place.folder)
     finished, replies = place.kept(), place.replies()
     again = again or servers.start()
@@ -288,6 +338,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, help="of the run that is broken; by default a small one")
     parser.add_argument("--out", type=Path, default=Path("runs/trials"))
     options = parser.parse_args()
+    preload()
     out = (options.out / options.kind).resolve()
     out.mkdir(parents=True, exist_ok=True)
     env = {"CONCEPT_FORGET_CACHE": str(out.parent / "models"), **os.environ, "HF_HUB_OFFLINE": "1"}

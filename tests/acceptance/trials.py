@@ -51,12 +51,12 @@ def small_config(generator: dict[str, object]) -> dict[str, object]:
     """All six stages on a nano world, in a few seconds."""
     sandbox = {"sandbox": {"world": 0, "size": "nano"}}
     return {
-        "concepts": [{"name": name, "kind": "person"} for name in build_world(0, "nano").concepts[:2]],
+        "concepts": [{"name": name, "kind": "person"} for name in build_world(0, "nano").concepts[:1]],
         "target": sandbox,
         "reference": sandbox,
         "generator": {"prompts": "compact", "max_new_tokens": 48, **generator},
         "corpus": [{"sandbox": True}],
-        "expand": {"paraphrases": 1, "neighbours": {"near": 4, "middle": 2, "far": 1}},
+        "expand": {"paraphrases": 1, "neighbours": {"near": 3, "middle": 1, "far": 1}},
         "compose": {"collateral": {"near": 1, "middle": 1, "far": 1}, "validation_neighbours": 1},
         "unlearn": {"learning_rate": 5e-4, "max_steps": 8, "eval_every": 2, "retain_weight": 2},
         "probe": {"attacks": ["direct", "cloze", "choice", "membership"]},

@@ -334,10 +334,12 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="number of the first trial")
     parser.add_argument("--fresh", type=int, default=0, help="of the kills, with no taught model at the start")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no trial after so many")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", type=Path, help="of the run that is broken; by default a small one")
     parser.add_argument("--out", type=Path, default=Path("runs/trials"))
     options = parser.parse_args()
+    started = time.monotonic()
     preload()
     out = (options.out / options.kind).resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -361,8 +363,11 @@ def main() -> int:
         first.kill()
         first.join()
     print(f"whole runs, {lasts:.1f} s: {'; '.join(timed.faults) or 'same bytes'}", flush=True)
-    failed = 0
+    failed = done = 0
     for number in range(options.first, options.first + options.trials):
+        if time.monotonic() - started > options.seconds:
+            break
+        done += 1
         place = Place(config, out / str(number), dict(env))
         place.folder.mkdir(parents=True)
         if number < options.fresh:
@@ -380,7 +385,7 @@ def main() -> int:
         print(
             f"{number} {told}; {time.monotonic() - began:.0f} s: {'; '.join(place.faults) or 'same bytes'}", flush=True
         )
-    print(f"{options.trials - failed} of {options.trials} came to the same bytes, with nothing lost or broken")
+    print(f"{done - failed} of {done} came to the same bytes, with nothing lost or broken")
     return 1 if failed or timed.faults else 0
 
 

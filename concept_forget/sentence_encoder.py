@@ -122,7 +122,7 @@ class SentenceEncoder:
 
         if not texts:
             return self._encode(texts)
-        return np.stack(in_halves(self._encode, texts, "texts", "mine.batch_tokens"))
+        return np.stack(in_halves(lambda part: list(self._encode(part)), texts, "texts", "mine.batch_tokens"))
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         with LOADING, self._casting():

@@ -147,7 +147,7 @@ def fit(
             diverged = None
         except _DivergedError as error:
             diverged = str(error)
-        except BaseException as error:
+        except Exception as error:
             last_checkpoint(folder)  # removes one that was being written
             if is_out_of_memory(error) and process_count() == 1:  # not in a batch, but in the optimiser, say
                 raise too_little(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +16,6 @@ import typer
 from concept_forget.bench_cli import bench_app
 from concept_forget.console import say
 from concept_forget.corpus_cli import index, trace
-from concept_forget.errors import ConceptForgetError
 from concept_forget.evidence_cli import evidence_app
 from concept_forget.exports import TARGETS
 from concept_forget.sandbox_cli import sandbox_app
@@ -78,7 +76,9 @@ def main() -> None:
         show() if callable(show) else _complain(str(error))
         code = 2
     except Exception as error:
-        code = _explain(error)
+        from concept_forget.faults import tell_error
+
+        code = tell_error(error)
     sys.exit(code or 0)
 
 
@@ -383,20 +383,6 @@ def _show_result(result: RunResult) -> None:
 
         print_summary(last.verb, last.folder)
         say(f"files    {result.folder / last.verb}")
-
-
-def _explain(error: Exception) -> int:
-    """Tell of an error, in words where it was foreseen; gives the exit code."""
-    from concept_forget.out_of_memory import memory_fault
-    from concept_forget.storage import storage_fault
-
-    named = storage_fault(error, (Path.cwd(),)) or memory_fault(error) or error
-    if isinstance(named, ConceptForgetError):
-        _complain(str(named))
-        return named.exit_code
-    traceback.print_exception(error)
-    _complain("this is a fault of the program or the machine; the same command goes on from the last finished unit")
-    return 3
 
 
 def _complain(message: str) -> None:

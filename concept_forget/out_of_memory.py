@@ -108,22 +108,6 @@ def too_little(for_what: str, remedy: str) -> OutOfMemoryError:
     return OutOfMemoryError(f"memory does not suffice {for_what}\n  → {remedy}")
 
 
-@contextlib.contextmanager
-def naming_memory_faults() -> Iterator[None]:
-    """Let an error of too little memory for which no batch could be halved say what to do.
-
-    Raises:
-        OutOfMemoryError: There is too little.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        named = memory_fault(error)
-        if named is None:
-            raise
-        raise named from error
-
-
 def memory_fault(error: BaseException) -> ConceptForgetError | None:
     """The error that tells of too little memory, where ``error`` is one that nobody could halve a batch for."""
     if isinstance(error, ConceptForgetError) or not is_out_of_memory(error):

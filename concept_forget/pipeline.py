@@ -18,13 +18,13 @@ from concept_forget.earlier import INPUT as EARLIER
 from concept_forget.earlier import earlier_mark, read_unlearned, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
+from concept_forget.faults import naming_faults
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
-from concept_forget.out_of_memory import naming_memory_faults, recording_halvings
+from concept_forget.out_of_memory import recording_halvings
 from concept_forget.precision import recorded_precision
 from concept_forget.records import ModelSpec, Split, content_hash, to_json
 from concept_forget.run_models import RunModels, sandbox_documents, sandbox_originals
-from concept_forget.storage import naming_storage_faults
 from concept_forget.training.processes import is_main_process, receive_order, send_order
 from concept_forget.workspace import (
     Costs,
@@ -164,7 +164,7 @@ def run(
         return RunResult(folder=config.output, steps=(), metrics=None, outcome=None)
     try:
         places = (store or config.output.parent, config.output, cache_folder(), Path(gettempdir()))
-        with naming_memory_faults(), naming_storage_faults(*places):
+        with naming_faults(*places):
             return _run(RunModels(config, say, of), config, until, force, regrade, say, store)
     finally:
         send_order(None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -26,28 +25,13 @@ _SQLITE_WRITES = (  # what SQLite says where the file beside the database cannot
 )  # fmt: skip
 
 
-@contextlib.contextmanager
-def naming_storage_faults(*folders: Path) -> Iterator[None]:
-    """Let an error that a full or read-only disk is behind name the folder, what is free, and the remedy.
+def storage_fault(error: BaseException, folders: Sequence[Path]) -> ConceptForgetError | None:
+    """The error that tells of a full or read-only disk, where one is behind ``error``; else None.
 
     Args:
-        folders: Where the block writes; of those that an error does not tell apart, the fullest is named.
-
-    Raises:
-        DiskFullError: The disk is full.
-        StorageError: Something there may not be written.
+        error: What was raised.
+        folders: Where was written; of those that the error does not tell apart, the fullest is named.
     """
-    try:
-        yield
-    except Exception as error:
-        named = storage_fault(error, folders)
-        if named is None:
-            raise
-        raise named from error
-
-
-def storage_fault(error: BaseException, folders: Sequence[Path]) -> ConceptForgetError | None:
-    """The error that tells of a full or read-only disk, where one is behind ``error``; else None."""
     if isinstance(error, (DiskFullError, StorageError)):
         return None
     causes = list(_causes(error))

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from concept_forget.errors import ConceptForgetError, DataError, OutOfMemoryError
+from concept_forget.faults import naming_faults
 from concept_forget.out_of_memory import (
     in_halves,
     is_out_of_memory,
-    naming_memory_faults,
     recording_halvings,
     unless_out_of_memory,
 )
@@ -66,14 +66,14 @@ def test_where_one_alone_does_not_fit_there_is_one_error_with_a_remedy() -> None
 
 
 def test_too_little_memory_outside_every_batch_is_told_in_words() -> None:
-    with pytest.raises(OutOfMemoryError, match=r"allocate memory[\s\S]*→ lower `batch_tokens`"), naming_memory_faults():
+    with pytest.raises(OutOfMemoryError, match=r"allocate memory[\s\S]*→ lower `batch_tokens`"), naming_faults():
         too_much()
-    with pytest.raises(ZeroDivisionError), naming_memory_faults():
+    with pytest.raises(ZeroDivisionError), naming_faults():
         raise ZeroDivisionError
-    with pytest.raises(RuntimeError, match="shapes"), naming_memory_faults():
+    with pytest.raises(RuntimeError, match="shapes"), naming_faults():
         torch.ones(2, 3) @ torch.ones(4, 5)
     known = DataError("out of memory")
-    with pytest.raises(ConceptForgetError) as caught, naming_memory_faults():
+    with pytest.raises(ConceptForgetError) as caught, naming_faults():
         raise known
     assert caught.value is known
 

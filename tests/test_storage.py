@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from concept_forget.embedding import VectorStore
 from concept_forget.engines.cache import RequestCache
 from concept_forget.errors import ConceptForgetError, DataError, DiskFullError, StorageError
-from concept_forget.storage import naming_storage_faults, storage_fault
+from concept_forget.faults import naming_faults
+from concept_forget.storage import storage_fault
 from concept_forget.workspace import Run, write_bytes
 from tests.small_disk import SmallDisk, mounted
 
@@ -63,14 +64,14 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 @pytest.mark.parametrize("writer", WRITERS)
 def test_a_full_disk_is_told_whoever_writes_and_there_is_a_way_on(disk: SmallDisk, writer: str) -> None:
-    with pytest.raises(DiskFullError) as caught, naming_storage_faults(Path.cwd(), disk.folder):
+    with pytest.raises(DiskFullError) as caught, naming_faults(Path.cwd(), disk.folder):
         WRITERS[writer](disk.folder)
     assert f"the disk is full: {disk.folder}" in str(caught.value)
     assert " left\n" in str(caught.value)
     assert "make room" in str(caught.value)
     assert caught.value.exit_code == 3
     disk.resize(64 * ROOM)
-    with naming_storage_faults(disk.folder):
+    with naming_faults(disk.folder):
         WRITERS[writer](disk.folder)
 
 
@@ -116,7 +117,7 @@ def test_the_command_line_tells_of_a_full_device_in_one_line() -> None:
 def test_a_read_only_disk_is_named_with_what_to_do(disk: SmallDisk) -> None:
     (disk.folder / "runs").mkdir()
     disk.forbid()
-    with pytest.raises(StorageError, match="Read-only file system") as caught, naming_storage_faults(disk.folder):
+    with pytest.raises(StorageError, match="Read-only file system") as caught, naming_faults(disk.folder):
         write_bytes(disk.folder / "runs" / "a" / "run.json", b"{}")
     assert str(disk.folder / "runs" / "a") in str(caught.value)
     assert caught.value.exit_code == 2
@@ -132,13 +133,13 @@ def test_a_read_only_disk_is_named_with_what_to_do(disk: SmallDisk) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_not_this_users_is_named(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o555)
-    with pytest.raises(StorageError, match="Permission denied"), naming_storage_faults(tmp_path):
+    with pytest.raises(StorageError, match="Permission denied"), naming_faults(tmp_path):
         write_bytes(tmp_path / "theirs" / "run.json", b"{}")
 
 
 def test_what_has_nothing_to_do_with_a_disk_is_left_as_it_is(tmp_path: Path) -> None:
     for error in (ValueError("no"), FileNotFoundError(2, "no such file"), DataError("there is no such file")):
-        with pytest.raises(type(error), match="no"), naming_storage_faults(tmp_path):
+        with pytest.raises(type(error), match="no"), naming_faults(tmp_path):
             raise error
     unreadable = DataError("it may not be read")
     unreadable.__cause__ = PermissionError(13, "Permission denied", str(tmp_path))

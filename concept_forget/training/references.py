@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from concept_forget.errors import ConfigError
@@ -22,6 +22,7 @@ from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate,
 from concept_forget.training.distributions import Distribution
 from concept_forget.training.micro_batches import over_parts
 from concept_forget.training.processes import from_first
+from concept_forget.training.reference_scores import ReferenceScores, joined, parted
 from concept_forget.training.scores import (
     answer_logits,
     answer_outputs,
@@ -78,18 +79,6 @@ class Wanted:
     def logits(self) -> bool:
         """Whether anything is asked that takes a whole forward pass."""
         return bool(self.logprobs or self.distributions)
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceScores:
-    """The reference's view of some rows' answer tokens, as far as it was asked for.
-
-    ``logprobs`` (tokens,), distributions over the vocabulary, and ``hidden`` states (tokens, width).
-    """
-
-    logprobs: Tensor | None
-    distribution: Distribution | None = None
-    hidden: Tensor | None = None
 
 
 class ReferenceProvider(Protocol):
@@ -295,7 +284,7 @@ class Stored:
 
     def _store(self, found: Sequence[tuple[list[Item], ReferenceScores]]) -> None:
         for items, scores in found:
-            for item, own in zip(items, _parted(scores, items), strict=True):
+            for item, own in zip(items, parted(scores, items), strict=True):
                 key = (item.group, item.index)
                 if key in self._sampled:
                     assert own.distribution is not None
@@ -323,9 +312,7 @@ class Stored:
         """Scores of a micro-batch by group."""
         device = next(model.parameters()).device
         return {
-            group: _joined(
-                [self._scores[item.group, item.index] for item in batch.items if item.group == group], device
-            )
+            group: joined([self._scores[item.group, item.index] for item in batch.items if item.group == group], device)
             for group in groups_of(batch)
             if group in self._wanted.groups
         }
@@ -371,37 +358,6 @@ def _scores_now(model: nn.Module, batch: MicroBatch, wanted: Wanted) -> dict[int
             hidden = outputs.hidden[own]
         scores[group] = ReferenceScores(logprobs, distribution, hidden)
     return scores
-
-
-def _parted(scores: ReferenceScores, items: Sequence[Item]) -> list[ReferenceScores]:
-    """Scores of several rows, row by row, off the accelerator and without the batch behind them."""
-    lengths = [len(item.row.answer) for item in items]
-
-    def part(values: Tensor | None) -> Sequence[Tensor | None]:
-        if values is None:
-            return [None] * len(items)
-        return [piece.to("cpu", copy=True) for piece in values.split(lengths)]
-
-    whole = part(None if scores.distribution is None else scores.distribution.logprobs)
-    return [
-        ReferenceScores(logprobs, None if distribution is None else Distribution(distribution), hidden)
-        for logprobs, distribution, hidden in zip(part(scores.logprobs), whole, part(scores.hidden), strict=True)
-    ]
-
-
-def _joined(parts: Sequence[ReferenceScores], device: torch.device) -> ReferenceScores:
-    """The inverse of ``_parted``, on a device."""
-
-    def join(values: Sequence[Tensor | None]) -> Tensor | None:
-        found = [value for value in values if value is not None]
-        return torch.cat(found).to(device) if found else None
-
-    told = [part.distribution for part in parts if part.distribution is not None]
-    logprobs = join([one.logprobs for one in told])
-    distribution = None
-    if logprobs is not None:
-        distribution = Distribution(logprobs, join([one.indices for one in told]), join([one.tail for one in told]))
-    return ReferenceScores(join([part.logprobs for part in parts]), distribution, join([part.hidden for part in parts]))
 
 
 def _spread(items: Sequence[Item], tokens: int) -> set[tuple[int, int]]:

@@ -13,7 +13,8 @@ from concept_forget.errors import ConfigError
 from concept_forget.training.batches import MicroBatch, Step, groups_of
 from concept_forget.training.fitting import Share
 from concept_forget.training.processes import is_sharded
-from concept_forget.training.references import ReferenceProvider, ReferenceScores, Steering, Wanted
+from concept_forget.training.reference_scores import ReferenceScores
+from concept_forget.training.references import ReferenceProvider, Steering, Wanted
 from concept_forget.training.scores import (
     Answers,
     Outputs,

@@ -15,16 +15,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
-import multiprocessing
 import os
 import random
-import signal
+import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,12 +32,11 @@ import pyarrow.parquet
 import yaml
 from safetensors import safe_open
 
-from concept_forget import cli
-from concept_forget.pipeline import VERBS, stage_module
 from concept_forget.records import named_random
 from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import file_hashes, read_rows
+from tests.acceptance.tries import Try, preload
 
 FULL = "the disk is full"
 GONE = "does not answer"
@@ -61,60 +57,6 @@ def small_config(generator: dict[str, object]) -> dict[str, object]:
         "unlearn": {"learning_rate": 5e-4, "max_steps": 8, "eval_every": 2, "retain_weight": 2},
         "probe": {"attacks": ["direct", "cloze", "choice", "membership"]},
     }
-
-
-class Try:
-    """The command line in a process of its own, a fork of this one, in which everything is imported already.
-
-    Args:
-        arguments: Of the command.
-        env: Its environment.
-        errors: What it says on its standard error goes there.
-    """
-
-    def __init__(self, arguments: list[str], env: dict[str, str], errors: Path) -> None:
-        self._errors = errors
-        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(arguments, env))
-        self._process.start()
-
-    def _run(self, arguments: list[str], env: dict[str, str]) -> None:
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(os.open(self._errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        os.environ.update(env)
-        tempfile.tempdir = None
-        sys.argv = ["concept-forget", *arguments]
-        cli.main()
-
-    @property
-    def is_over(self) -> bool:
-        return not self._process.is_alive()
-
-    def end(self, seconds: float | None = None) -> tuple[int | None, str]:
-        """Wait so long for its end; gives the exit code, None where it still runs, and what it said."""
-        self._process.join(seconds)
-        return self._process.exitcode, self._errors.read_text(encoding="utf-8") if self._errors.exists() else ""
-
-    def kill(self) -> None:
-        """`kill -9` for it and all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid or 0, signal.SIGKILL)
-        self._process.kill()
-        self._process.join()
-
-
-def preload() -> None:
-    """Import what a run imports, so that a try is the run's own time."""
-    for name in ("accelerate", "datasets", "faiss", "openai", "peft", "sentence_transformers", "torch", "trl"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Trainer
-
-    assert all((AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Trainer))
-    for verb in VERBS:
-        stage_module(verb)
-    for name in ("unlearn.unlearning", "probe.measuring", "engines.transformers_engine", "engines.openai_engine"):
-        importlib.import_module(f"concept_forget.{name}")
 
 
 @dataclass
@@ -253,13 +195,18 @@ def settle(place: Place, whole: Place, finished: dict[str, bytes], replies: dict
 
 def kill_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> str:
     """One to three kills, each at an instant drawn over what a whole run lasts, then to the end."""
-    told, finished, replies = [], {}, {}
-    for _ in range(rng.randint(1, 3)):
-        seconds = rng.uniform(0.15 * lasts, lasts)
+    told: list[str] = []
+    finished: dict[str, bytes] = {}
+    replies: dict[str, str] = {}
+    kills = rng.randint(1, 3)
+    while len(told) < kills:
+        seconds = rng.uniform(0, lasts)
         tried = place.start()
         if tried.end(seconds)[0] is not None:
-            told.append("was over")
-            break
+            if told:
+                break
+            shutil.rmtree(place.folder)  # it was over before it could be killed
+            continue
         tried.kill()
         place.faults += broken(place.folder)
         finished, replies = place.kept(), place.replies()

@@ -234,7 +234,7 @@ def disk_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> 
             if code == 0 or len(place.faults) > 3:
                 break
             place.told(code, said, FULL)
-            size = min(4 * needed, round(size * rng.uniform(1.3, 3)))
+            size = round(size * rng.uniform(1.3, 3))
             subprocess.run(["mount", "-o", f"remount,size={size}", str(place.folder)], check=True)
             place.faults += broken(place.folder)  # now: to be read, a database needs some room
             finished, replies = {**finished, **place.kept()}, {**replies, **place.replies()}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 import sys
@@ -135,6 +136,11 @@ def test_a_folder_that_is_not_this_users_is_named(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir(mode=0o555)
     with pytest.raises(StorageError, match="Permission denied"), naming_faults(tmp_path):
         write_bytes(tmp_path / "theirs" / "run.json", b"{}")
+
+
+def test_a_full_disk_is_known_by_its_number_in_any_language(tmp_path: Path) -> None:
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        assert isinstance(storage_fault(OSError(number, "voll"), [tmp_path]), DiskFullError)
 
 
 def test_what_has_nothing_to_do_with_a_disk_is_left_as_it_is(tmp_path: Path) -> None:

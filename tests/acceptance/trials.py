@@ -217,7 +217,7 @@ def kill_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> 
     return "killed " + "; ".join(told)
 
 
-def disk_trial(place: Place, whole: Place, lasts: float, rng: random.Random) -> str:
+def disk_trial(place: Place, whole: Place, rng: random.Random) -> str:
     """A disk of random size, which grows each time it is full, until the run comes to its end."""
     needed = sum(path.stat().st_size for path in whole.folder.rglob("*") if path.is_file() and not path.is_symlink())
     size = round(needed * 2 ** rng.uniform(-7, -0.2))
@@ -276,16 +276,7 @@ def server_trial(place: Place, whole: Place, servers: Any, rng: random.Random) -
 
 def main() -> int:
     """Run once, break and finish, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("kill", "disk", "server"))
-    parser.add_argument("--trials", type=int, default=10)
-    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
-    parser.add_argument("--fresh", type=int, default=0, help="of the kills, with no taught model at the start")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no trial after so many")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--config", type=Path, help="of the run that is broken; by default a small one")
-    parser.add_argument("--out", type=Path, default=Path("runs/trials"))
-    options = parser.parse_args()
+    options = _read_options()
     started = time.monotonic()
     preload()
     out = (options.out / options.kind).resolve()
@@ -299,17 +290,7 @@ def main() -> int:
     if options.config is None:
         config.write_text(yaml.safe_dump(small_config(generator)), encoding="utf-8")
     whole = Place(config, out / "whole", env)
-    first = servers.start() if servers else None
-    if not (whole.run / "report").exists():
-        whole.finish()
-    timed = Place(config, out / f"timed-{options.first}", env)  # with taught models
-    lasts = timed.finish()
-    timed.faults += whole.faults
-    settle(timed, whole, {}, {})
-    if first is not None:
-        first.kill()
-        first.join()
-    print(f"whole runs, {lasts:.1f} s: {'; '.join(timed.faults) or 'same bytes'}", flush=True)
+    lasts = run_whole(whole, servers)
     failed = done = 0
     for number in range(options.first, options.first + options.trials):
         if time.monotonic() - started > options.seconds:
@@ -325,15 +306,47 @@ def main() -> int:
             told = kill_trial(place, whole, lasts * (3 if number < options.fresh else 1), rng)
         elif options.kind == "disk":
             place.env["TMPDIR"] = str(place.folder / "tmp")
-            told = disk_trial(place, whole, lasts, rng)
+            told = disk_trial(place, whole, rng)
         else:
             told = server_trial(place, whole, servers, rng)
         failed += bool(place.faults)
-        print(
-            f"{number} {told}; {time.monotonic() - began:.0f} s: {'; '.join(place.faults) or 'same bytes'}", flush=True
-        )
+        came_to = "; ".join(place.faults) or "same bytes"
+        print(f"{number} {told}; {time.monotonic() - began:.0f} s: {came_to}", flush=True)
     print(f"{done - failed} of {done} came to the same bytes, with nothing lost or broken")
-    return 1 if failed or timed.faults else 0
+    return 1 if failed else 0
+
+
+def _read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("kill", "disk", "server"))
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="number of the first trial")
+    parser.add_argument("--fresh", type=int, default=0, help="of the kills, with no taught model at the start")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no trial after so many")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--config", type=Path, help="of the run that is broken; by default a small one")
+    parser.add_argument("--out", type=Path, default=Path("runs/trials"))
+    return parser.parse_args()
+
+
+def run_whole(whole: Place, servers: Any) -> float:
+    """The run that nothing befalls, and another one that has to equal it; the seconds that this one took."""
+    told = whole.folder / "lasts"
+    if told.is_file():
+        return float(told.read_text(encoding="ascii"))
+    server = servers.start() if servers else None
+    whole.finish()  # the models are taught by now
+    timed = Place(whole.config, whole.folder.with_name("timed"), whole.env)
+    lasts = timed.finish()
+    settle(timed, whole, {}, {})
+    if server is not None:
+        server.kill()
+        server.join()
+    if found := [*whole.faults, *timed.faults]:
+        raise SystemExit(f"a run that nothing befell: {'; '.join(found)}")
+    told.write_text(str(lasts), encoding="ascii")
+    print(f"a whole run takes {lasts:.1f} s, and another one comes to the same bytes", flush=True)
+    return lasts
 
 
 def _open_servers(cache: Path, out: Path) -> tuple[Any, dict[str, object]]:

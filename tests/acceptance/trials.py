@@ -91,8 +91,9 @@ class Place:
         return time.monotonic() - began
 
     def kept(self) -> dict[str, bytes]:
-        """What was finished: the record of every finished stage."""
-        return {str(path): path.read_bytes() for path in self.store.glob("*/*/stage.json")
+        """What was finished: the record of every finished stage, by its place in the store."""
+        found = self.store.glob("*/*/stage.json")
+        return {str(path.relative_to(self.store)): path.read_bytes() for path in found
                 if not path.parent.name.endswith(".partial")}  # fmt: skip
 
     def replies(self) -> dict[str, str]:
@@ -182,8 +183,10 @@ def outcome(run: Path) -> Iterator[tuple[str, bytes]]:
 def settle(place: Place, whole: Place, finished: dict[str, bytes], replies: dict[str, str]) -> None:
     """After the last try: nothing lost, nothing broken, nothing different."""
     place.faults += broken(place.folder)
-    place.faults += [f"was finished and is not the same: {path}" for path, content in finished.items()
-                     if not Path(path).is_file() or Path(path).read_bytes() != content]  # fmt: skip
+    still = place.kept()
+    place.faults += [
+        f"was finished and is not the same: {name}" for name in finished if still.get(name) != finished[name]
+    ]
     now = place.replies()
     place.faults += [f"lost a reply: {key}" for key, value in replies.items() if now.get(key) != value]
     if place.run.joinpath("report").is_dir():
@@ -234,10 +237,14 @@ def disk_trial(place: Place, whole: Place, rng: random.Random) -> str:
             if code == 0 or len(place.faults) > 3:
                 break
             place.told(code, said, FULL)
+            copy = Place(place.config, place.folder.with_name(f"{place.folder.name}-copy"), place.env)
+            shutil.rmtree(copy.folder, ignore_errors=True)
+            if (place.folder / "runs").is_dir():  # a database needs some room to be read
+                shutil.copytree(place.folder / "runs", copy.folder / "runs", symlinks=True)
+            place.faults += broken(copy.folder)
+            finished, replies = {**finished, **copy.kept()}, {**replies, **copy.replies()}
             size = round(size * rng.uniform(1.3, 3))
             subprocess.run(["mount", "-o", f"remount,size={size}", str(place.folder)], check=True)
-            place.faults += broken(place.folder)  # now: to be read, a database needs some room
-            finished, replies = {**finished, **place.kept()}, {**replies, **place.replies()}
         settle(place, whole, finished, replies)
     finally:
         subprocess.run(["umount", "-l", str(place.folder)], check=True)

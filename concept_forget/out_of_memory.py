@@ -100,7 +100,7 @@ def recording_halvings() -> Iterator[list[str]]:
     try:
         yield told
     finally:
-        _recorders.remove(told)
+        _recorders[:] = [recorder for recorder in _recorders if recorder is not told]  # of equal ones, this one
 
 
 def too_little(for_what: str, remedy: str) -> OutOfMemoryError:

@@ -16,6 +16,7 @@ from concept_forget.out_of_memory import (
     in_halves,
     is_out_of_memory,
     recording_halvings,
+    tell_halved,
     unless_out_of_memory,
 )
 
@@ -57,6 +58,15 @@ def test_a_batch_is_halved_until_it_fits_and_it_is_said_once(capsys: pytest.Capt
     assert "mine.batch_tokens" in told[0]
     assert len(told) == 3  # of 11, of 5 and of 6
     assert capsys.readouterr().err.count("for 11 texts") == 1
+
+
+def test_who_records_within_a_block_takes_nothing_from_who_records_around_it() -> None:
+    with recording_halvings() as around:
+        with recording_halvings() as within:
+            pass
+        tell_halved("9 rows of 3 tokens", "less")
+    tell_halved("8 rows of 3 tokens", "less")
+    assert (len(around), within) == (1, [])
 
 
 def test_where_one_alone_does_not_fit_there_is_one_error_with_a_remedy() -> None:

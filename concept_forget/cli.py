@@ -76,7 +76,7 @@ def main() -> None:
         show() if callable(show) else _complain(str(error))
         code = 2
     except Exception:
-        traceback.print_exc()
+        say(traceback.format_exc(), error=True)
         _complain("this is a fault of the program or the machine; the same command goes on from the last finished unit")
         code = 3
     sys.exit(code or 0)

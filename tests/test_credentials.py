@@ -19,7 +19,7 @@ from concept_forget.credentials import hide_keys, hide_values, holds_key
 from concept_forget.engines.opening import open_generator
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.protocol import Engine, Request, Sampling
-from concept_forget.errors import ConfigError, EngineError, ModelError, first_line
+from concept_forget.errors import ConceptForgetError, ConfigError, ModelError, first_line
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.writer import Writer
 from concept_forget.records import user_message
@@ -64,7 +64,7 @@ def is_kept(folder: Path) -> bool:
 def test_a_reply_that_repeats_the_key_is_kept_without_it(keyed: str, tmp_path: Path) -> None:
     with asking(tmp_path, "--key", keyed) as engine:
         [[reply]] = engine.generate([Request(user_message("Dunholm"))], Sampling())
-    assert reply.text == "it is Dunholm for Authorization: Bearer [key]"
+    assert reply.text == "it is Dunholm for authorization: Bearer [key]"
     assert (tmp_path / "r.sqlite").stat().st_size
     assert not is_kept(tmp_path)
 
@@ -109,8 +109,8 @@ def test_a_proxy_that_cannot_be_reached_is_named_without_its_password(
         monkeypatch.setenv(name, "http://user:hunter2hunter2@127.0.0.1:9")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "")
-    with asking(tmp_path, base_url="http://model.invalid/v1") as engine, pytest.raises(EngineError) as caught:
-        engine.generate([Request(user_message("Dunholm"))] * 40, Sampling())
+    with asking(tmp_path, base_url="http://model.invalid/v1") as engine, pytest.raises(ConceptForgetError) as caught:
+        engine.generate([Request(user_message(f"Dunholm {number}")) for number in range(40)], Sampling())
     say(str(caught.value), error=True)
     assert "hunter2" not in str(caught.value) + capsys.readouterr().err
     assert b"hunter2" not in b"".join(path.read_bytes() for path in tmp_path.glob("*.sqlite*"))

@@ -103,7 +103,7 @@ def write_rows(path: Path, subject: str) -> str:
     return str(path)
 
 
-def write_config(place: Path, base_url: str, **changes: object) -> Path:
+def write_config(place: Path, base_url: str, encoder: Path) -> None:
     config: dict[str, object] = {
         "concepts": [*({"name": name, "kind": "person"} for name in WORLD.concepts[:2]),
                      {"name": STRANGER, "kind": "person", "description": payloads(place)[0][:300]}],
@@ -111,23 +111,21 @@ def write_config(place: Path, base_url: str, **changes: object) -> Path:
         "generator": {"engine": "openai", "model": "scribe", "base_url": base_url, "concurrency": 4},
         "corpus": ["corpus/*.jsonl"],
         "data": {"forget": write_rows(place / "rows.jsonl", STRANGER)},
-        "expand": {"facets": 8, "paraphrases": 3, "neighbours": {"near": 6, "middle": 3, "far": 2}, "scenarios": 1,
+        "expand": {"facets": 8, "paraphrases": 2, "neighbours": {"near": 3, "middle": 2, "far": 1}, "scenarios": 1,
                    "counterfactuals": 1, "two_hop": 0, "passages": 1, "judge": {"least": 3}, "self_consistency": 1},
-        "compose": {"collateral": {"near": 2, "middle": 2, "far": 1}, "validation_neighbours": 1, "knowledge_filter": False},
+        "mine": {"embedder": str(encoder)},
+        "compose": {"collateral": {"near": 1, "middle": 1, "far": 1}, "validation_neighbours": 1, "knowledge_filter": False},
         "unlearn": {"learning_rate": 5e-4, "max_steps": 4, "eval_every": 2},
         "probe": {"attacks": ["direct", "choice", "role_play"], "beside": ["judge"], "max_new_tokens": 16},
         "report": {"title": payloads(place)[0]},
         "output": "runs/hostile",
-        **changes,
     }  # fmt: skip
-    path = place / "config.yaml"
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return path
+    (place / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
 
 
 @contextlib.contextmanager
 def workplace(
-    base: Path, heeds: Literal["outside", "everything"], hostile: bool = True
+    base: Path, encoder: Path, heeds: Literal["outside", "everything"], hostile: bool = True
 ) -> Iterator[tuple[Path, Scribe]]:
     """A folder to run in, deep enough that a way out of it can be seen, with corpus, rows, config and generator."""
     place = base / "one" / "two" / "three" / "work"
@@ -140,15 +138,15 @@ def workplace(
         patch.setenv("OPENAI_API_KEY", "sk-not-to-be-seen-anywhere")
         patch.setenv("TMPDIR", str(base / "tmp"))
         patch.setenv("COLUMNS", "200")
-        write_config(place, url)
+        write_config(place, url, encoder)
         yield place, scribe
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Finished:
+def finished(tmp_path_factory: pytest.TempPathFactory, nano_model: Path, tiny_encoder: Path) -> Finished:
     """A run with everything after it that reads or writes: exports, bundle, page, comparison."""
     base = tmp_path_factory.mktemp("hostile-run")
-    with workplace(base, "outside") as (place, scribe):
+    with workplace(base, tiny_encoder, "outside") as (place, scribe):
         before = tree(base)
         run = place / "runs" / "hostile"
         said = {}
@@ -161,7 +159,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Fini
             ("trace", "runs/hostile", "--manifest", "runs/leaks.jsonl"),
             ("bundle", "runs/hostile", "--out", "runs/bundle.zip"),
             ("verify", "runs/bundle.zip"),
-            ("run", "config.yaml", "--set", f"report.title={payloads(place)[7][:20]}", "--redact"),
+            ("run", "config.yaml", "--set", f"report.title={json.dumps(payloads(place)[7])}", "--redact"),
             *(("export", "runs/hostile", "--to", target, "--out", f"runs/out-{target}") for target in TARGETS),
         ):
             code, told = command(*words)
@@ -170,8 +168,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Fini
         return Finished(base, run, scribe, said, tree(base) - before)
 
 
-def expanded(base: Path, heeds: Literal["outside", "everything"], hostile: bool = True) -> tuple[Path, Scribe]:
-    with workplace(base, heeds, hostile) as (place, scribe):
+def expanded(
+    base: Path, encoder: Path, heeds: Literal["outside", "everything"], hostile: bool = True
+) -> tuple[Path, Scribe]:
+    with workplace(base, encoder, heeds, hostile) as (place, scribe):
         code, told = command("compose", "config.yaml")
         assert code == 0, told
         return place / "runs" / "hostile", scribe
@@ -213,21 +213,23 @@ def test_a_terminal_is_sent_nothing_to_heed(finished: Finished) -> None:
         assert "sk-not" not in told
 
 
-def test_the_task_is_done_as_without_it(finished: Finished, tmp_path: Path, nano_model: Path) -> None:
+def test_the_task_is_done_as_without_it(finished: Finished, tmp_path: Path, tiny_encoder: Path) -> None:
     """A generator that follows orders outside of blocks finds none, and states what it states without hostile texts."""
     assert finished.scribe.obeyed == 0
-    assert sum(ORDER in prompt for prompt in finished.scribe.prompts) > 20
-    clean, _ = expanded(tmp_path, "outside", hostile=False)
+    assert sum(ORDER in prompt for prompt in finished.scribe.prompts) > 10
+    clean, _ = expanded(tmp_path, tiny_encoder, "outside", hostile=False)
     assert facts_of(finished.run) == facts_of(clean)
     assert len(facts_of(clean)) == 10
     assert read_json(finished.run / "report" / "metrics.json")["concepts"]
 
 
-def test_what_an_obedient_generator_says_instead_is_rejected_with_the_reason(tmp_path: Path, nano_model: Path) -> None:
-    run, scribe = expanded(tmp_path, "everything")
+def test_what_an_obedient_generator_says_instead_is_rejected_with_the_reason(
+    tmp_path: Path, nano_model: Path, tiny_encoder: Path
+) -> None:
+    run, scribe = expanded(tmp_path, tiny_encoder, "everything")
     assert scribe.obeyed > 20
     rejected = [row for row in rows_of(run / "expand" / "rejected.jsonl") if PASSWORD in row["text"]]
-    assert len(rejected) > 10
+    assert len(rejected) > 5
     reasons = {row["reason"] for row in rejected}
     assert {"the reply is not JSON of the asked form", "does not name the subject"} <= reasons
     for name in ("facts", "questions", "passages"):
@@ -270,7 +272,7 @@ def test_the_pages_run_no_script_but_their_own_and_ask_for_nothing(
     )
     text = opened.locator("body").text_content() or ""
     assert not {c for c in opened.content() if unicodedata.category(c) == "Cc" and c not in "\n\t"}
-    assert STRANGER[:30] in text
+    assert "hostile" in text
     context.close()
 
 

@@ -69,7 +69,7 @@ def without_blocks(text: str) -> str:
     return re.sub(f"<([a-z_]+)-{mark}>.*?</\\1-{mark}>", "", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("variant", variants(), ids=str)
+@pytest.mark.parametrize("variant", list(variants()), ids=str)
 def test_what_others_wrote_stands_in_blocks_and_nowhere_else(variant: Variant) -> None:
     text = variant.prompt.render_text(**VARIABLES | variant.changed)
     assert EVIL in text, "it is shown as it is"

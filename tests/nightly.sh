@@ -18,7 +18,7 @@ install() { "$bin/python" -m pip install --disable-pip-version-check --quiet "$@
 
 audit() {
   install 'pip-audit>=2.9,<3'
-  "$bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+  "$bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 }
 
 # Old releases warn about themselves and each other, and the tests of constraints.txt are not about them. What starts

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 WORLD = build_world(0, "nano")
+PEOPLE = WORLD.concepts[:1]
 STRANGER = "../../../CON <img src=x onerror=window.pwned=1> | `x` [a](http://b.c)"
 LONG = "very long " * 150_000
 
@@ -84,7 +85,7 @@ def write_corpus(place: Path) -> None:
     bad = payloads(place)
     names = ["=cmd|' -1.jsonl", "\x1b]0;x\x07<img src=x onerror=window.pwned=3>.jsonl", "a.jsonl"]
     rows = []
-    for number, name in enumerate([*WORLD.concepts[:2], STRANGER]):
+    for number, name in enumerate([*PEOPLE, STRANGER]):
         told = [fact.fill(statement) for fact in WORLD.facts_of(name) for statement in fact.relation.statements]
         rows += [{"text": f"{text} {bad[(number + place_) % len(bad)]}"} for place_, text in enumerate(told)]
         rows += [{"text": f"{text} {name} was told: {ORDER} {text}"} for text in bad]
@@ -105,7 +106,7 @@ def write_rows(path: Path, subject: str) -> str:
 
 def write_config(place: Path, base_url: str, encoder: Path) -> None:
     config: dict[str, object] = {
-        "concepts": [*({"name": name, "kind": "person"} for name in WORLD.concepts[:2]),
+        "concepts": [*({"name": name, "kind": "person"} for name in PEOPLE),
                      {"name": STRANGER, "kind": "person", "description": payloads(place)[0][:300]}],
         "target": {"sandbox": {"world": 0, "size": "nano"}},
         "generator": {"engine": "openai", "model": "scribe", "base_url": base_url, "concurrency": 4},
@@ -186,7 +187,7 @@ def facts_of(run: Path) -> set[tuple[str, str, str]]:
     return {
         (fact["subject"], fact["facet"], fact["answer"])
         for fact in rows_of(run / "expand" / "facts.jsonl")
-        if fact["subject"] in WORLD.concepts[:2]
+        if fact["subject"] in PEOPLE
     }
 
 
@@ -219,7 +220,7 @@ def test_the_task_is_done_as_without_it(finished: Finished, tmp_path: Path, tiny
     assert sum(ORDER in prompt for prompt in finished.scribe.prompts) > 10
     clean, _ = expanded(tmp_path, tiny_encoder, "outside", hostile=False)
     assert facts_of(finished.run) == facts_of(clean)
-    assert len(facts_of(clean)) == 10
+    assert len(facts_of(clean)) == 5
     assert read_json(finished.run / "report" / "metrics.json")["concepts"]
 
 
@@ -227,7 +228,7 @@ def test_what_an_obedient_generator_says_instead_is_rejected_with_the_reason(
     tmp_path: Path, nano_model: Path, tiny_encoder: Path
 ) -> None:
     run, scribe = expanded(tmp_path, tiny_encoder, "everything")
-    assert scribe.obeyed > 20
+    assert scribe.obeyed > 10
     rejected = [row for row in rows_of(run / "expand" / "rejected.jsonl") if PASSWORD in row["text"]]
     assert len(rejected) > 5
     reasons = {row["reason"] for row in rejected}
@@ -235,7 +236,7 @@ def test_what_an_obedient_generator_says_instead_is_rejected_with_the_reason(
     for name in ("facts", "questions", "passages"):
         assert PASSWORD not in (run / "expand" / f"{name}.jsonl").read_text(encoding="utf-8")
     assert PASSWORD not in sets_of(run)
-    assert len(facts_of(run)) >= 4, "what no order stands in is written as ever"
+    assert len(facts_of(run)) >= 2, "what no order stands in is written as ever"
 
 
 def test_without_blocks_it_would_obey(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_run_leaves_every_stage_the_report_and_a_record(finished: RunResult) -
 
 
 def test_the_files_of_a_run_have_the_columns_that_are_written_down(finished: RunResult) -> None:
-    """Where the change is meant: `.venv/bin/python tests/surface/told.py RUN > tests/surface/columns.txt`."""
+    """Where the change is meant, CONTRIBUTING.md says how it is written down."""
     written = Path(__file__).parent / "surface" / "columns.txt"
     assert columns(finished.folder).splitlines() == written.read_text(encoding="utf-8").splitlines()
 

@@ -15,7 +15,7 @@ WRITTEN = Path(__file__).parent / "surface" / "interface.txt"
 
 
 def test_the_interface_is_the_one_that_is_written_down() -> None:
-    """Where the change is meant: `.venv/bin/python tests/surface/told.py > tests/surface/interface.txt`."""
+    """Where the change is meant, CONTRIBUTING.md says how it is written down."""
     written = WRITTEN.read_text(encoding="utf-8")
     changed = list(difflib.unified_diff(written.splitlines(), interface().splitlines(), "written", "found", "", "", 0))
     assert changed == [], "\n".join(changed)

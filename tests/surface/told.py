@@ -1,7 +1,6 @@
 """What others build upon, as text: the public API, the commands, exit codes, the config, and the columns of files.
 
-.venv/bin/python tests/surface/told.py > tests/surface/interface.txt          # after a change that is meant
-.venv/bin/python tests/surface/told.py runs/NAME > tests/surface/columns.txt  # of the run that test_pipeline.py makes
+Without an argument it prints all but the last, of the run that it is given the last. CONTRIBUTING.md says when to write it down.
 """
 
 from __future__ import annotations

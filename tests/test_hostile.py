@@ -153,6 +153,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, nano_model: Path, tiny_en
         said = {}
         for words in (
             ("validate", "config.yaml"),
+            ("preview", "config.yaml", "-n", "2"),
             ("run", "config.yaml"),
             ("show", "runs/hostile"),
             ("compare", "runs/hostile", "runs/hostile"),

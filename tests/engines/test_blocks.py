@@ -100,6 +100,10 @@ def test_a_mark_that_occurs_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert draw_mark("x</question-ABCDEFABCDEF> 000000000001") == "000000000002"
 
 
+def test_another_text_has_another_mark() -> None:
+    assert len({draw_mark(f"Question {number}?") for number in range(100)}) == 100
+
+
 @given(st.text())
 def test_the_mark_is_a_function_of_the_prompt_and_no_part_of_it(text: str) -> None:
     assert draw_mark(text) == draw_mark(text)

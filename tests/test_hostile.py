@@ -288,6 +288,17 @@ def test_the_text_for_a_pull_request_is_text(finished: Finished) -> None:
     assert not {c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c != "\n"}
 
 
+def test_no_card_of_a_data_set_shows_markup_of_others(finished: Finished) -> None:
+    cards = [*sorted(finished.run.parent.glob("out-*/README.md")), finished.run / "compose" / "dataset" / "README.md"]
+    assert len(cards) == 1 + len(TARGETS)
+    for card in cards:
+        tokens = MarkdownIt("gfm-like", {"linkify": False}).disable("linkify").parse(card.read_text(encoding="utf-8"))
+        inside = [token for block in tokens for token in (block.children or [])]
+        links = [str(token.attrs["href"]) for token in inside if token.type == "link_open"]
+        assert not any("127.0.0.1" in link or "b.c" in link for link in links), card
+        assert {"image", "html_inline", "html_block"} & {token.type for token in (*tokens, *inside)} == set(), card
+
+
 def test_no_export_is_a_table_that_a_spreadsheet_would_reckon_with(finished: Finished) -> None:
     """JSON lines, Parquet and YAML alone: nothing writes CSV, so that no cell can be a formula."""
     endings = {os.path.splitext(name)[1] for name in finished.files}

@@ -112,7 +112,7 @@ def write_config(place: Path, base_url: str, encoder: Path) -> None:
         "generator": {"engine": "openai", "model": "scribe", "base_url": base_url, "concurrency": 4},
         "corpus": ["corpus/*.jsonl"],
         "data": {"forget": write_rows(place / "rows.jsonl", STRANGER)},
-        "expand": {"facets": 8, "paraphrases": 2, "neighbours": {"near": 3, "middle": 2, "far": 1}, "scenarios": 1,
+        "expand": {"facets": 6, "paraphrases": 1, "neighbours": {"near": 2, "middle": 2, "far": 1}, "scenarios": 1,
                    "counterfactuals": 1, "two_hop": 0, "passages": 1, "judge": {"least": 3}, "self_consistency": 1},
         "mine": {"embedder": str(encoder)},
         "compose": {"collateral": {"near": 1, "middle": 1, "far": 1}, "validation_neighbours": 1, "knowledge_filter": False},

@@ -101,7 +101,7 @@ def write_card(config: Config, summary: Mapping[str, Any]) -> str:
         "- Whether a text states a fact is decided by the words of subject and answer: what says the same without "
         "them is not seen.\n"
         "- Sentences are told apart by punctuation; scripts without it are taken as one sentence.\n"
-        + "".join(f"- {note}.\n" for note in summary["notes"]),
+        + "".join(f"- {escape_markdown(note)}.\n" for note in summary["notes"]),
     ]
     return "\n".join(parts)
 

@@ -1,6 +1,7 @@
 """Feeds one parser with inputs that grow towards code not yet reached (libFuzzer, through atheris).
 
     python tests/fuzz/run.py config -max_total_time=600
+    python tests/fuzz/run.py config crash-…
 
 An exception that is none of the program's own, two seconds of a processor for one input, or 500 MB more than the
 program itself needs end it with exit code 77 and the input in a file ``crash-…``, ``timeout-…`` or ``oom-…``. Parsers: config, replies,
@@ -228,7 +229,8 @@ def main() -> None:
     with open("/proc/self/statm", encoding="ascii") as file:
         own = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
     limits = [f"-timeout={30 * SECONDS}", f"-rss_limit_mb={own + MEMORY_MB}", "-max_len=20000", f"-dict={words}"]
-    atheris.Setup([sys.argv[0], *limits, *sys.argv[2:], str(corpus)], timed(function))
+    given = [argument for argument in sys.argv[2:] if not argument.startswith("-")]  # inputs to be run again
+    atheris.Setup([sys.argv[0], *limits, *sys.argv[2:], *(() if given else [str(corpus)])], timed(function))
     atheris.Fuzz()
 
 

@@ -5,7 +5,11 @@
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
-# make nightly       what takes hours: ten minutes of fuzzing for each parser
+# make nightly       what takes hours: the following four
+# make fuzz          ten minutes of fuzzing for each parser
+# make audit         known weaknesses of the tested versions
+# make lowest        the tests on the oldest versions allowed
+# make wheel         the quickstart from the installed wheel
 #
 # make clean         remove caches and build products; the environment and the runs stay
 
@@ -21,7 +25,7 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm bench nightly environment check lint types imports format clean
+.PHONY: quickstart test test-vllm bench nightly fuzz audit lowest wheel environment check lint types imports format clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -36,11 +40,18 @@ test-vllm: $(vllm)
 bench: $(development)
 	$(bin)/python tests/benchmarks/mining_speed.py --out runs/bench/mining
 
+# One that fails does not keep the others from being done.
+nightly:
+	$(MAKE) --keep-going fuzz audit lowest wheel
+
 # Ends with the first input that a parser does not take, which is left in the folder as crash-…, timeout-… or oom-….
-nightly: $(fuzzing)
-	for parser in config replies corpora bundles; do \
+fuzz: $(fuzzing)
+	for parser in config replies corpora bundles rows logs indexes; do \
 	  $(bin)/python tests/fuzz/run.py $$parser -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+audit lowest wheel:
+	PYTHON="$(PYTHON)" tests/nightly.sh $@
 
 environment: $(development)
 

@@ -7,6 +7,7 @@ from concept_forget.api import (
     compose,
     expand,
     export,
+    keep_verbs,
     load_config,
     mine,
     plan,
@@ -45,3 +46,5 @@ __all__ = [
     "run",
     "unlearn",
 ]
+
+keep_verbs(__name__)

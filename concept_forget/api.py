@@ -7,9 +7,12 @@ print(result.metrics["verdict"])
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from concept_forget.config import Config
 from concept_forget.config_file import load_config
@@ -167,3 +170,34 @@ def export(
 
 def _one(verb: str, config: Config, force: bool, say: Say) -> RunResult:
     return _run(config, until=verb, force=(verb,) if force else (), say=say)
+
+
+class _Verb(ModuleType):
+    """The package of a verb, to be called as the verb is."""
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(globals()[self.__name__.rpartition(".")[2]])
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return globals()[self.__name__.rpartition(".")[2]](*arguments, **named)
+
+
+class _Package(ModuleType):
+    """What holds both verbs and packages of the same name: whoever imports one of these puts it in the verb's place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _VERBS and isinstance(value, ModuleType):
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+_VERBS = ("expand", "mine", "compose", "unlearn", "probe", "report")
+
+
+def keep_verbs(package: str) -> None:
+    """Let the verbs of a package be called though it comes to hold packages of the same names."""
+    holder = sys.modules[package]
+    holder.__class__ = _Package
+    for verb in _VERBS:
+        setattr(holder, verb, getattr(holder, verb))

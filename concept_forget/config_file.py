@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
 from concept_forget.config.arms import ArmError, Place, arms_of
+from concept_forget.credentials import holds_key
 from concept_forget.errors import ConfigError, did_you_mean, first_line
 from concept_forget.yaml_file import KeyPath, dotted, read_value, read_yaml
 
@@ -43,6 +44,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _apply_override(values, lines, override)
     values = _interpolate(values, lines, file)
+    _refuse_keys(values, lines, file)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -136,6 +138,19 @@ def _interpolate(values: dict[str, Any], lines: Mapping[KeyPath, int], file: Pat
             remedy="let no value lead back to itself",
         ) from error
     return resolved
+
+
+def _refuse_keys(values: Mapping[str, Any], lines: Mapping[KeyPath, int], file: Path) -> None:
+    """Refuse an address with a key in it: a run keeps its config."""
+    for path, text in _strings(values):
+        if holds_key(text):
+            raise ConfigError(
+                "the address holds a key, which would be written into the run",
+                file=file,
+                line=_line(path, lines),
+                key=dotted(path),
+                remedy="leave it out; the environment holds it, as in AWS_SECRET_ACCESS_KEY or OPENAI_API_KEY",
+            )
 
 
 def _hint(known: Mapping[str, Any], name: str, values: Mapping[str, Any]) -> str:

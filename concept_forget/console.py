@@ -1,10 +1,12 @@
-"""What is said on a terminal: text from files and models can move no cursor and hide no line."""
+"""What is said on a terminal: text from files and models can move no cursor and hide no line, and no key is shown."""
 
 from __future__ import annotations
 
 import re
 
 import typer
+
+from concept_forget.credentials import hide_keys
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What a terminal heeds: its commands, other line ends, and marks that turn the direction of writing."""
@@ -17,4 +19,4 @@ def strip_controls(text: str) -> str:
 
 def say(line: str, *, error: bool = False) -> None:
     """Print a line, to the standard error where it tells of one."""
-    typer.echo(strip_controls(line), err=error)
+    typer.echo(strip_controls(hide_keys(line)), err=error)

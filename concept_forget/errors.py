@@ -20,6 +20,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from concept_forget.credentials import hide_keys
+
 
 class ConceptForgetError(Exception):
     """A fault of the program or of the machine. Subclasses narrow it; the command line exits with ``exit_code``."""
@@ -126,5 +128,5 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of somebody else's says, in one line; its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    """What an error of somebody else's says, in one line and without keys; its kind where it says nothing."""
+    return hide_keys(next(iter(str(error).strip().splitlines()), "")) or type(error).__name__

@@ -40,7 +40,7 @@ def tell_error(error: Exception) -> int:
     if isinstance(named, ConceptForgetError):
         say(f"concept-forget: {named}", error=True)
         return named.exit_code
-    traceback.print_exception(error)
+    say("".join(traceback.format_exception(error)), error=True)
     end = "this is a fault of the program or the machine; the same command goes on from the last finished unit"
     say(f"concept-forget: {end}", error=True)
     return 3

@@ -272,6 +272,16 @@ def from_json(kind: type[R], data: Mapping[str, Any]) -> R:
     return kind(**values)
 
 
+def read_grade(line: Mapping[str, Any]) -> Grade:
+    """What a line of ``grades.jsonl`` says that decides; what stands beside it there is left out.
+
+    Raises:
+        TypeError: It says no such thing.
+    """
+    names = [field.name for field in dataclasses.fields(Grade)]
+    return from_json(Grade, {name: line[name] for name in names if name in line})
+
+
 def dump_jsonl(records: Iterable[Record]) -> str:
     """Records as JSON lines, keys in field order, so that equal records give equal bytes."""
     return "".join(json.dumps(to_json(record), ensure_ascii=False) + "\n" for record in records)

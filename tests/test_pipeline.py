@@ -21,6 +21,7 @@ from concept_forget.pipeline import run as run_pipeline
 from concept_forget.planning import check as check_plan
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import read_json
+from tests.surface.told import columns
 
 VERBS = ("expand", "mine", "compose", "unlearn", "probe", "report")
 SAME_BYTES = (
@@ -79,6 +80,12 @@ def test_a_run_leaves_every_stage_the_report_and_a_record(finished: RunResult) -
     assert manifest["config"]["unlearn"]["max_steps"] == 30
     assert manifest["environment"]["packages"]["torch"]
     assert manifest["stages"]["probe"]["fingerprint"] == finished.steps[4].fingerprint
+
+
+def test_the_files_of_a_run_have_the_columns_that_are_written_down(finished: RunResult) -> None:
+    """Where the change is meant, CONTRIBUTING.md says how it is written down."""
+    written = Path(__file__).parent / "surface" / "columns.txt"
+    assert columns(finished.folder).splitlines() == written.read_text(encoding="utf-8").splitlines()
 
 
 def test_the_base_model_knows_and_the_reference_does_not(finished: RunResult) -> None:

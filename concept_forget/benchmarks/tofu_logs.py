@@ -11,9 +11,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from concept_forget.errors import DataError
 from concept_forget.measures.tofu import (
@@ -34,6 +34,10 @@ LOGS = {RETAIN: "retain", REAL_AUTHORS: "real authors", WORLD_FACTS: "real world
 """The logs in their order, with what their sets are called in tables."""
 
 
+Loss = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Recall = Annotated[float, Field(ge=0, le=1)]
+
+
 class EvalLog(BaseModel):
     """The log of one set: measure → number of the row → figure. Losses are in nats, those called avg per token.
 
@@ -42,14 +46,14 @@ class EvalLog(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    avg_gt_loss: dict[str, float]
-    gt_loss: dict[str, float] = {}
+    avg_gt_loss: dict[str, Loss]
+    gt_loss: dict[str, Loss] = {}
     num_token_gt: dict[str, int] = {}
     generated_text: dict[str, tuple[str, str, str]] = {}
-    rouge1_recall: dict[str, float] = {}
-    rougeL_recall: dict[str, float]
-    average_perturb_loss: dict[str, list[float]]
-    avg_paraphrased_loss: dict[str, float]
+    rouge1_recall: dict[str, Recall] = {}
+    rougeL_recall: dict[str, Recall]
+    average_perturb_loss: dict[str, Annotated[list[Loss], Field(min_length=1)]]
+    avg_paraphrased_loss: dict[str, Loss]
     truth_ratio: dict[str, float] = {}
     paraphrased_loss: dict[str, float] = {}
     perturb_loss: dict[str, list[float]] = {}
@@ -171,7 +175,7 @@ def _read_json(file: Path) -> dict[str, Any]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError("there is no such file", file=file, remedy=f"give {AGGREGATED}, or its folder") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"this cannot be read: {error}", file=file, remedy=f"give {AGGREGATED}") from error
     if not isinstance(data, dict):
         raise DataError("a log is a JSON object", file=file, remedy=f"give {AGGREGATED}")

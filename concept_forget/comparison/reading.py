@@ -14,7 +14,7 @@ from concept_forget.measures.metrics import Metrics
 from concept_forget.measures.pooling import FactRates
 from concept_forget.probe.asking import COLLATERAL, STRANGERS
 from concept_forget.probe.grading import leak
-from concept_forget.records import Attempt, Grade, content_hash, from_json
+from concept_forget.records import Attempt, content_hash, read_grade
 from concept_forget.workspace import Run, read_json, read_records
 
 FILE = "comparison.json"
@@ -121,8 +121,7 @@ def read_run(found: FoundRun) -> FinishedRun:
     grader = Run(folder).read_manifest()["config"]["probe"]["grader"]
     attempts = read_records(Attempt, folder / "probe" / "attempts.jsonl")
     lines = (folder / "probe" / "grades.jsonl").read_text(encoding="utf-8").strip().split("\n")
-    grades = [{name: value for name, value in json.loads(line).items() if name != "attempt"} for line in lines]
-    leaks = [leak(from_json(Grade, grade), grader) for grade in grades]
+    leaks = [leak(read_grade(json.loads(line)), grader) for line in lines]
     metrics = Metrics.model_validate(read_json(folder / "report" / "metrics.json"))
     return FinishedRun(found, metrics, *_rates(attempts, leaks), _forget_tokens(folder))
 

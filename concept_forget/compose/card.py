@@ -7,6 +7,7 @@ from typing import Any
 
 from concept_forget.config import Config, GeneratorConfig, ModelChoice
 from concept_forget.errors import ConceptForgetError
+from concept_forget.shown import escape_markdown
 
 COLUMNS = {
     "id": "Hash of prompt and completion.",
@@ -77,7 +78,7 @@ def write_card(config: Config, summary: Mapping[str, Any]) -> str:
     """
     if missing := set(summary["rows"]) - set(_SETS):
         raise ConceptForgetError(f"the card does not know the sets {sorted(missing)}")
-    names = ", ".join(concept.name for concept in config.concepts)
+    names = ", ".join(escape_markdown(concept.name) for concept in config.concepts)
     parts = [
         f"# Forget and retain sets: {names}\n",
         f"Rows to make a language model forget {names}, to see that it did, and to see what else it lost. "
@@ -100,7 +101,7 @@ def write_card(config: Config, summary: Mapping[str, Any]) -> str:
         "- Whether a text states a fact is decided by the words of subject and answer: what says the same without "
         "them is not seen.\n"
         "- Sentences are told apart by punctuation; scripts without it are taken as one sentence.\n"
-        + "".join(f"- {note}.\n" for note in summary["notes"]),
+        + "".join(f"- {escape_markdown(note)}.\n" for note in summary["notes"]),
     ]
     return "\n".join(parts)
 

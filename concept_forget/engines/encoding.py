@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ class RequestEncoder:
     """Writes requests in a model's tokens.
 
     A chat goes through the tokenizer's chat template. A tokenizer without one takes raw text only: a made-up template
-    would measure what the model makes of the template. A chat of no messages is raw text of no characters.
+    would measure what the model makes of the template. A chat of no messages is raw text of no characters. No message
+    can end its turn or open another one: special tokens that stand in it are text.
 
     Args:
         tokenizer: The model's tokenizer.
@@ -29,6 +31,9 @@ class RequestEncoder:
         self._context = context
         self._name = name
         self._end_of_turn: list[int] | None = None
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        either = "|".join(re.escape(token) for token in sorted(special, key=len, reverse=True) if len(token) > 1)
+        self._special = re.compile(either) if either else None
 
     def encode(self, requests: Sequence[Request]) -> list[list[int]]:
         """The token ids after which each reply begins.
@@ -106,10 +111,16 @@ class RequestEncoder:
             return request.prompt + request.prefill
         if not request.prompt:
             return request.prefill
-        chat: list[Any] = list(request.prompt)
+        chat: list[Any] = [{**message, "content": self._say(message["content"])} for message in request.prompt]
         if request.prefill:
-            return self._render([*chat, {"role": "assistant", "content": request.prefill}], go_on=True)
+            return self._render([*chat, {"role": "assistant", "content": self._say(request.prefill)}], go_on=True)
         return self._render(chat, ask=True)
+
+    def _say(self, text: str) -> str:
+        """What is said in a turn. Words that the tokenizer would read as the end of it are parted: they are text."""
+        while self._special is not None and self._special.search(text):
+            text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return text
 
     def _render(self, chat: list[Any], *, ask: bool = False, go_on: bool = False) -> str:
         if not self._tokenizer.chat_template:

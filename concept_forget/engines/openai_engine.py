@@ -18,6 +18,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ValidationError
 
+from concept_forget.credentials import hide_keys, hide_values
 from concept_forget.engines.openai_scoring import score_pair
 from concept_forget.engines.persistence import Failed, Persistence, Setback, Throttle, read_retry_after
 from concept_forget.engines.protocol import (
@@ -195,7 +196,13 @@ class OpenAIEngine:
 
     @asynccontextmanager
     async def _line(self) -> AsyncIterator[_Line]:
-        key = os.environ.get(self._server.api_key_env) or "none"  # the client insists on one
+        key = os.environ.get(self._server.api_key_env, "").strip() or "none"  # the client insists on one
+        if not (key.isascii() and key.isprintable()):
+            raise ModelError(
+                f"the environment variable {self._server.api_key_env} holds no key: it has characters that none has",
+                key="generator.api_key_env",
+                remedy="copy the key into it again, and nothing else",
+            )
         client = openai.AsyncOpenAI(
             api_key=key, base_url=self._server.base_url, timeout=self._server.timeout, max_retries=0
         )
@@ -293,7 +300,7 @@ class _Line:
         if isinstance(request.prompt, str):
             body = {"prompt": request.prompt + request.prefill, **body}
             text = await self._checked(self._client.post("/completions", cast_to=Completion, body=body))
-            return _read(text, getattr(_only_choice(text), "text", None))
+            return self._read(text, getattr(_only_choice(text), "text", None))
         messages: list[Any] = list(request.prompt)
         if request.prefill:
             messages.append({"role": "assistant", "content": request.prefill})
@@ -302,11 +309,27 @@ class _Line:
         chat = await self._checked(self._client.post("/chat/completions", cast_to=ChatCompletion, body=body))
         message = getattr(_only_choice(chat), "message", None)
         if getattr(message, "refusal", None):
-            raise _Refused(f"the model declines: {message.refusal}")  # type: ignore[union-attr]  # it has one: just asked
+            raise _Refused(self._hide(f"the model declines: {message.refusal}"))  # type: ignore[union-attr]  # it has one: just asked
         content = getattr(message, "content", None)
         # Some tokenizers write a text's first word with a space before it; where the reply is the whole text, it is not
         # the reply's.
-        return _read(chat, content.removeprefix(" ") if isinstance(content, str) and not request.prefill else content)
+        return self._read(
+            chat, content.removeprefix(" ") if isinstance(content, str) and not request.prefill else content
+        )
+
+    def _read(self, completion: ChatCompletion | Completion, text: object) -> Reply:
+        reason = getattr(_only_choice(completion), "finish_reason", None)
+        if reason == "content_filter":
+            raise _Refused("the server's content filter withheld the reply")
+        if text is not None and not isinstance(text, str):
+            raise Setback("the response holds no text")
+        usage = completion.usage
+        return Reply(
+            hide_values(text or "", self._server.api_key_env),
+            "length" if reason == "length" else "stop",
+            getattr(usage, "prompt_tokens", None) or 0,
+            getattr(usage, "completion_tokens", None) or 0,
+        )
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send something that the client has no method for, once."""
@@ -320,26 +343,31 @@ class _Line:
             raise self._judge(error) from error
         except openai.APIError as error:  # no connection, no time left, or no JSON
             cause = error.__cause__
-            raise Setback(f"{error.message} ({cause})" if cause else error.message) from error
+            raise Setback(self._hide(f"{error.message} ({cause})" if cause else error.message)) from error
         except (ValueError, UnicodeError) as error:
-            raise Setback(f"the response is not JSON: {error}") from error
+            raise Setback(self._hide(f"the response is not JSON: {error}")) from error
+
+    def _hide(self, text: str) -> str:
+        """What a server says, which may hold the key that it was sent."""
+        return hide_keys(text, self._server.api_key_env)
 
     def _judge(self, error: openai.APIStatusError) -> Exception:
-        status, reason = error.status_code, f"{error.status_code}: {error.message}"
+        said = self._hide(error.message)
+        status, reason = error.status_code, f"{error.status_code}: {said}"
         if status in (401, 403):
             return ModelError(
-                f"the server {self._server.base_url} refuses the key: {error.message}",
+                f"the server {self._server.base_url} refuses the key: {said}",
                 key="generator.api_key_env",
                 remedy=f"put the key into the environment variable {self._server.api_key_env}",
             )
         if status == 404 and error.request.url.path.endswith("/completions"):
             return ModelError(
-                f"the server {self._server.base_url} has no model {self._server.model!r}: {error.message}",
+                f"the server {self._server.base_url} has no model {self._server.model!r}: {said}",
                 key="generator.model",
                 remedy="`curl BASE_URL/models` lists what it has; `base_url` ends in /v1 on most servers",
             )
         if error.code == "insufficient_quota":
-            return EngineError(f"the account at {self._server.base_url} is used up: {error.message}")
+            return EngineError(f"the account at {self._server.base_url} is used up: {said}")
         if status in _PASSING or status >= 500:
             wait = read_retry_after(error.response.headers, time.time())
             return Setback(reason, wait=wait, overloaded=status in _OVERLOADED)
@@ -351,21 +379,6 @@ def _only_choice(completion: object) -> object:
     if not isinstance(choices, list) or not choices:
         raise Setback("the response holds no choice")
     return choices[0]
-
-
-def _read(completion: ChatCompletion | Completion, text: object) -> Reply:
-    reason = getattr(_only_choice(completion), "finish_reason", None)
-    if reason == "content_filter":
-        raise _Refused("the server's content filter withheld the reply")
-    if text is not None and not isinstance(text, str):
-        raise Setback("the response holds no text")
-    usage = completion.usage
-    return Reply(
-        text or "",
-        "length" if reason == "length" else "stop",
-        getattr(usage, "prompt_tokens", None) or 0,
-        getattr(usage, "completion_tokens", None) or 0,
-    )
 
 
 def _is_sound(prefill: str, text: str, schema: type[BaseModel] | None) -> bool:

@@ -13,6 +13,14 @@ A prompt file::
 
 ``--- system ---``, ``--- user ---`` and ``--- assistant ---`` lines part the messages; a file without one is a single
 user message. Roles are read before the template is filled in, so that no value can open a message of its own.
+
+What others wrote is shown as ``{{ question | block("question") }}``, between tags that it cannot close; they end in
+``{{ mark }}``, by which the prompt can name them (see ``engines/blocks.py``).
+
+The sets `compact` and `compare`, and whatever is put to a model under test, do without. A small model takes no order
+but those that it was taught, word for word, and a tag would be one that it never met; a question is put as it stands,
+for its reply is graded and nothing is made of it. What a corpus says meets a model as a row to answer or to be trained
+on, never beside an order.
 """
 
 from __future__ import annotations
@@ -29,10 +37,14 @@ import yaml
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from concept_forget.engines.blocks import Block, Draft, draw_mark
 from concept_forget.errors import DataError
 from concept_forget.records import Chat, Message, content_hash
 
 Returns = Literal["line", "lines", "json"]
+
+MARK = "mark"
+"""The name under which a template finds its mark."""
 
 _ROLE_LINE = re.compile(r"^--- (system|user|assistant) ---[ \t]*$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -77,15 +89,21 @@ class Prompt:
         return self.front.per_reply
 
     def render(self, **variables: Any) -> Chat:
-        """Fill the template in.
+        """Fill the template in, and enclose the data in it.
 
         Raises:
             DataError: The template names a variable that is not given, or fails on one; file and line are named.
         """
+        draft = Draft()
+        texts = self._fill_in(variables, draft)
+        if draft.wanted:
+            texts = self._fill_in(variables, draw_mark("\n".join(texts)))
         return [
-            cast(Message, {"role": role, "content": _render(template, self.path, variables)})
-            for role, template in self._parts
+            cast(Message, {"role": role, "content": text}) for (role, _), text in zip(self._parts, texts, strict=True)
         ]
+
+    def _fill_in(self, variables: Mapping[str, Any], mark: object) -> list[str]:
+        return [_render(template, self.path, {**variables, MARK: mark}) for _, template in self._parts]
 
     def render_text(self, **variables: Any) -> str:
         """The text of the last message: the whole prompt where it has but one."""
@@ -223,10 +241,17 @@ def _split_roles(path: Path, text: str, start: int) -> list[tuple[str, str, int]
     return [(m.group(1), text[m.end() : end], line_at(m.end())) for m, end in zip(marks, ends, strict=True)]
 
 
+@jinja2.pass_context
+def _show(context: jinja2.runtime.Context, value: object) -> object:
+    return value.enclose(context[MARK]) if isinstance(value, Block) else value
+
+
 def _environment() -> SandboxedEnvironment:
-    return SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    environment = SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_show
     )
+    environment.filters["block"] = Block
+    return environment
 
 
 def _compile(path: Path, body: str, first_line: int) -> jinja2.Template:
@@ -251,5 +276,5 @@ def _render(template: jinja2.Template, path: Path, variables: Mapping[str, Any])
             f"the template cannot be filled in: {error}",
             file=path,
             line=line,
-            remedy=f"it may use: {', '.join(sorted(variables)) or 'no variable'}",
+            remedy=f"it may use: {', '.join(sorted(variables))}",
         ) from error

@@ -32,7 +32,7 @@ from concept_forget.records import ModelSpec, named_seed
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-VERSION = 1  # raise it when the same request gets another reply
+VERSION = 2  # raise it when the same request gets another reply
 _LOGIT_ELEMENTS = 1 << 28  # of a scoring batch: one gibibyte of float32, whatever the vocabulary
 T = TypeVar("T")
 Look = Callable[["PreTrainedModel", list[tuple[list[int], int]], int], list[T]]

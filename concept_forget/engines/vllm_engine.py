@@ -38,7 +38,7 @@ from concept_forget.records import ModelSpec, named_seed
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-VERSION = 1  # raise it when the same request gets another reply
+VERSION = 2  # raise it when the same request gets another reply
 _LOGIT_ELEMENTS = 1 << 27  # of a scoring step: half a gibibyte of float32, and as much again while it is normalised
 _MOST_BATCH_TOKENS = 8192
 _LEAST_BATCH_TOKENS = 256

@@ -16,6 +16,7 @@ from concept_forget.errors import DataError
 from concept_forget.exports.finished import SPLITS, FinishedSets
 from concept_forget.exports.layout import Layout
 from concept_forget.exports.registry import Target
+from concept_forget.shown import escape_markdown
 
 UNKNOWN = "unknown"
 """The licence where nobody named one."""
@@ -48,7 +49,7 @@ def write_card(sets: FinishedSets, target: Target, layout: Layout, licence: str,
             file=sets.dataset / "README.md",
             remedy="run compose again with --force",
         )
-    names = ", ".join(sets.concepts)
+    names = ", ".join(map(escape_markdown, sets.concepts))
     parts = [
         f"# Forget and retain sets: {names}\n",
         f"Rows to make a language model forget {names}, made with concept-forget and exported by `concept-forget "

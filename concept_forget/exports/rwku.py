@@ -36,7 +36,8 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
     """RWKU: a folder for each concept with probes by level, neighbour probes, pairs, refusals and texts."""
     described: dict[str, Any] = {}
     for number, concept in enumerate(sets.config.concepts, start=1):
-        _Folder(sets, layout, concept, f"{number}_{concept.name.replace(' ', '_').replace('/', '_')}").fill(described)
+        name = "".join(c if c.isalnum() or c in "-_.'" else "_" for c in concept.name)
+        _Folder(sets, layout, concept, f"{number}_{name}").fill(described)
     layout.leave_out(sets.rows["retain"], _NO_RETAIN)
     layout.leave_out(sets.rows["validation"], _NO_VALIDATION)
     text = json.dumps(described, ensure_ascii=False, indent=2) + "\n"

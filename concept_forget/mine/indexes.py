@@ -10,11 +10,12 @@ import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from concept_forget.errors import DataError
 from concept_forget.mine.shards import Shards
-from concept_forget.workspace import read_json
 
 if TYPE_CHECKING:
     import faiss
@@ -37,6 +38,8 @@ _REMEDY = "make the index again with `concept-forget index`, or take `mine.index
 @dataclass(frozen=True, slots=True)
 class IndexManifest:
     """What an index was made of. ``recall`` is measured against the exact search; None for a flat one."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     kind: Kind
     factory: str
@@ -200,14 +203,17 @@ def to_json(manifest: IndexManifest) -> dict[str, Any]:
 def _read_manifest(folder: Path) -> IndexManifest:
     path = folder / MANIFEST
     try:
-        values = read_json(path)
-        manifest = IndexManifest(**values)
+        manifest = TypeAdapter(IndexManifest).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError as error:
         raise DataError(f"there is no {MANIFEST} here", file=folder, key="mine.index", remedy=_REMEDY) from error
-    except (ValueError, TypeError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
         raise DataError(
-            f"this is no manifest of an index: {error}", file=path, key="mine.index", remedy=_REMEDY
+            f"this is no manifest of an index: {place}: {first['msg']}", file=path, key="mine.index", remedy=_REMEDY
         ) from error
+    if odd := next((name for name in manifest.files if name in ("", "..") or Path(name).name != name), None):
+        raise DataError(f"{MANIFEST} names the file {odd!r}", file=path, key="mine.index", remedy=_REMEDY)
     if manifest.format != FORMAT:
         raise DataError(
             f"the index has format {manifest.format!r}, this version reads {FORMAT}",

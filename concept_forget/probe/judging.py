@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from concept_forget.config import GeneratorConfig, GradingJudgeConfig
+from concept_forget.engines.blocks import Block
 from concept_forget.engines.prompts import Prompt, load_prompts, read_prompt
 from concept_forget.engines.protocol import Reply, Request, Sampling
 from concept_forget.errors import StageError
@@ -46,7 +47,7 @@ class Judge:
 
     Args:
         engine: The model.
-        prompt: Is given ``question``, ``answer`` and ``reply``, each as a block between tags.
+        prompt: Is given ``question``, ``answer`` and ``reply``, each as a block.
         max_new_tokens: Bound of its replies.
     """
 
@@ -92,13 +93,13 @@ def judging_prompt(settings: GradingJudgeConfig, judge: GeneratorConfig) -> Prom
     return load_prompts(judge.prompts).get(PROMPT)
 
 
-def _blocks(reply: str, expected: Expected) -> dict[str, str]:
-    """What the prompt is given. Text that looks like the end of a block is parted, so that it ends none."""
+def _blocks(reply: str, expected: Expected) -> dict[str, Block]:
+    """What the prompt is given: blocks, also where a template of a user's own has no word for them."""
     answer = " / ".join(expected.wordings)
     if expected.options:
         answer += "\nout of: " + " / ".join(expected.options)
     texts = {"question": expected.question, "answer": answer, "reply": reply}
-    return {name: f"<{name}>\n{text.replace('</', '< /')}\n</{name}>" for name, text in texts.items()}
+    return {name: Block(text, name) for name, text in texts.items()}
 
 
 def _grade(reply: Reply, is_json: bool) -> Grade | None:

@@ -11,6 +11,7 @@ from typing import get_args
 from concept_forget.config import Config, GeneratorConfig, ModelChoice, ProbeConfig
 from concept_forget.config.graders import GraderName
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
+from concept_forget.engines import blocks
 from concept_forget.engines.opening import open_generator, require_engine
 from concept_forget.errors import ConfigError
 from concept_forget.measures.graders import GRADERS, Expected
@@ -115,7 +116,7 @@ def grading_parts(config: Config) -> list[object]:
     if judge is not None:
         named = {"engine", "model", "base_url", "structured", "room"} if judge.engine == "openai" else {"engine"}
         how = judge.model_dump(mode="json", include={"max_new_tokens"} | named)
-        parts.append([how, judging_prompt(settings.judge, judge).hash])
+        parts.append([how, judging_prompt(settings.judge, judge).hash, blocks.VERSION])
     return parts
 
 

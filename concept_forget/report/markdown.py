@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from concept_forget.measures.metrics import Metrics, pooled_concept
 from concept_forget.report.redaction import Redactor
-from concept_forget.report.templates import visible
 from concept_forget.report.wording import (
     duration,
     estimate_text,
@@ -18,9 +16,7 @@ from concept_forget.report.wording import (
     tier_rows,
     verdict_sentence,
 )
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~-])")
-_ENTITIES = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;", ord("@"): "&#64;"}
+from concept_forget.shown import escape_markdown
 
 
 def render_markdown(metrics: Metrics, title: str, redactor: Redactor) -> str:
@@ -36,7 +32,7 @@ def render_markdown(metrics: Metrics, title: str, redactor: Redactor) -> str:
 
 def _lines(metrics: Metrics, title: str, redactor: Redactor) -> Iterator[str]:
     def told(text: str) -> str:
-        return _escaped(redactor.text(text))
+        return escape_markdown(redactor.text(text))
 
     concept = pooled_concept(metrics.concepts)
     yield f"## {told(title)}"
@@ -97,10 +93,3 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[st
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
-
-
-def _escaped(text: str) -> str:
-    """A text on one line in which nothing is markup, mentions nobody, and links to nothing."""
-    line = " ".join(visible(text).split())
-    escaped = _MARKUP.sub(r"\\\1", line).translate(_ENTITIES)
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")

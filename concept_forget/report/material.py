@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from concept_forget.config import Config
-from concept_forget.records import Attempt, Example, Grade, ModelSpec, Snippet, Split, from_json
+from concept_forget.records import Attempt, Example, Grade, ModelSpec, Snippet, Split, read_grade
 from concept_forget.report.redaction import Redactor, no_redaction
 from concept_forget.workspace import file_hash, read_json, read_records, read_rows
 
@@ -124,8 +124,7 @@ def _graded(probe: Path) -> list[tuple[Attempt, Grade]]:
     if not (probe / "attempts.jsonl").is_file() or not (probe / "grades.jsonl").is_file():
         return []
     attempts = read_records(Attempt, probe / "attempts.jsonl")
-    wanted = ("score", "leaked", "reason")
-    grades = [from_json(Grade, {name: line[name] for name in wanted}) for line in _lines(probe / "grades.jsonl")]
+    grades = [read_grade(line) for line in _lines(probe / "grades.jsonl")]
     return list(zip(attempts, grades, strict=True))
 
 

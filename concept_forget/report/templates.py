@@ -17,18 +17,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from concept_forget.shown import visible
+
 _FOLDER = Path(__file__).parent
 _JSON_IN_HTML = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
-_PICTURES = {
-    **{code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n\r"},
-    0x7F: "\u2421",
-    **dict.fromkeys((*range(0x80, 0xA0), *range(0xD800, 0xE000)), "\N{REPLACEMENT CHARACTER}"),
-}
-
-
-def visible(text: str) -> str:
-    """A text as a page can hold it: control characters as pictures of themselves, no half of a surrogate pair."""
-    return text.translate(_PICTURES)
 
 
 def page_bytes(text: str) -> int:

@@ -115,6 +115,14 @@ BROKEN: dict[str, tuple[Any, str, str | None]] = {
     "a row is missing": (broken(FORGET, avg_paraphrased_loss={"0": 1.0}), "not of the rows", FORGET),
     "no rows": (broken(FORGET, **{key: {} for key in draw_log(5)}), "has no row", FORGET),
     "not a number": (broken(RETAIN, avg_gt_loss={"0": "much"}), "valid number", f"{RETAIN}.avg_gt_loss.0"),
+    "less than nothing": (broken(RETAIN, avg_gt_loss={"0": -1e9}), "greater than or equal", f"{RETAIN}.avg_gt_loss.0"),
+    "no end": (broken(RETAIN, avg_gt_loss={"0": math.inf}), "finite", f"{RETAIN}.avg_gt_loss.0"),
+    "a recall above 1": (broken(RETAIN, rougeL_recall={"0": 3.0}), "less than or equal", f"{RETAIN}.rougeL_recall.0"),
+    "no wrong answer": (
+        broken(FORGET, average_perturb_loss={"0": []}),
+        "at least 1 item",
+        f"{FORGET}.average_perturb_loss.0",
+    ),
     "no object": ([1], "a log is a JSON object", None),
 }
 
@@ -132,9 +140,10 @@ def test_what_is_no_log_is_refused_by_file_and_key(case: str, tmp_path: Path) ->
 def test_absent_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_logs(tmp_path)
-    (tmp_path / AGGREGATED).write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match="cannot be read"):
-        read_logs(tmp_path)
+    for text in ("{", "[" * 100_000):
+        (tmp_path / AGGREGATED).write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match="cannot be read"):
+            read_logs(tmp_path)
 
 
 def test_more_measures_than_the_scores_need_are_kept() -> None:

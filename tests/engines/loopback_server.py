@@ -26,11 +26,16 @@ class Loopback:
         self.running = 0
         self.chance = random.Random(options.seed)
         self.seen: dict[str, int] = {}
+        self.heard = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+                if self.options.echo:
+                    self.heard = "".join(
+                        line for line in head.decode().split("\r\n") if line.lower().startswith("auth")
+                    )
                 headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
                 body = await reader.readexactly(int(headers.get(b"content-length", b"0")))
                 if method == "GET":
@@ -87,7 +92,14 @@ class Loopback:
         if did in ("400", "401", "404", "429", "500", "max_tokens"):
             status = 400 if did == "max_tokens" else int(did)
             param = did if did == "max_tokens" else None
-            error = {"error": {"message": f"told to say {did}", "param": param, "code": None, "type": "told"}}
+            error = {
+                "error": {
+                    "message": f"told to say {did}{self.heard and f' to {self.heard}'}",
+                    "param": param,
+                    "code": None,
+                    "type": "told",
+                }
+            }
             wait = self.options.retry_after if did == "429" else None
             self.send(writer, status, json.dumps(error).encode(), wait)
             return True
@@ -102,7 +114,7 @@ class Loopback:
 
     def completion(self, did: str, body: dict[str, Any], prompt: str) -> dict[str, Any]:
         word = prompt.split()[-1]
-        text = f"it is {word}"
+        text = f"it is {word}{self.heard and f' for {self.heard}'}"
         if "response_format" in body:
             shape = body["response_format"]["json_schema"]["schema"]
             [key] = shape["required"]
@@ -146,6 +158,7 @@ if __name__ == "__main__":
     parser.add_argument("--retry-after", type=float, default=None)
     parser.add_argument("--key", default="")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--echo", action="store_true")
     parser.add_argument("--new-limit-name", action="store_true")
     parser.add_argument("--space", action="store_true")
     parser.add_argument("--quiet", action="store_true")

@@ -103,7 +103,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 hub.blobs[path.removeprefix("/blobs/")] = body
                 return self.send(200, b"")
             if self.headers.get("authorization") != f"Bearer {TOKEN}":
-                return self.send(401, {"error": "Invalid username or password."})
+                heard = self.headers.get("authorization")
+                return self.send(401, {"error": f"Invalid username or password: {heard}"})
             if path == "/api/whoami-v2":
                 return self.send(200, {"name": "tester", "type": "user", "orgs": [], "auth": {}})
             if path == "/api/validate-yaml":

@@ -102,6 +102,7 @@ def test_a_token_that_the_hub_does_not_know_is_refused_before_anything_is_writte
     done = export(hub, finished_run, tmp_path, token="hf_wrong")
     assert done.returncode == 2, done.stderr
     assert "cannot be written on the hub (401)" in done.stderr
+    assert "hf_wrong" not in done.stdout + done.stderr, "though the hub says it"
     assert "Traceback" not in done.stderr
     assert hub.files == {}
     assert not (tmp_path / "out").exists()

@@ -1,10 +1,11 @@
 """Feeds one parser with inputs that grow towards code not yet reached (libFuzzer, through atheris).
 
     python tests/fuzz/run.py config -max_total_time=600
+    python tests/fuzz/run.py config crash-…
 
-An exception that is none of the program's own, two seconds for one input, or 500 MB more than the program itself needs
-end it with exit code 77 and the input in a file ``crash-…``, ``timeout-…`` or ``oom-…``. Parsers: config, replies,
-corpora, bundles.
+An exception that is none of the program's own, two seconds of a processor for one input, or 500 MB more than the
+program itself needs end it with exit code 77 and the input in a file ``crash-…``, ``timeout-…`` or ``oom-…``. Parsers: config, replies,
+corpora, bundles, rows (a user's), logs (another program's), indexes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +26,19 @@ import atheris
 
 with atheris.instrument_imports(include=["concept_forget.config_file", "concept_forget.yaml_file", "concept_forget.config",
                                          "concept_forget.expand.replies", "concept_forget.mine", "concept_forget.evidence",
+                                         "concept_forget.user_rows", "concept_forget.benchmarks.tofu_logs",
                                          "yaml", "csv", "json"]):  # fmt: skip
+    from concept_forget.benchmarks.tofu_logs import LOGS, read_logs, score_logs
+    from concept_forget.config import RowFile
     from concept_forget.config_file import load_config
     from concept_forget.errors import UserError
     from concept_forget.evidence.bundling import MANIFEST
     from concept_forget.evidence.verifying import verify_bundle
     from concept_forget.expand.replies import FORMS, parse_reply
+    from concept_forget.mine.indexes import CorpusIndex
     from concept_forget.mine.readers import READERS, SourceFile
+    from concept_forget.sentence_encoder import Encoder
+    from concept_forget.user_rows import read_rows
 
 ROOM = Path(tempfile.mkdtemp(prefix="fuzz-"))
 MEMORY_MB = 500
@@ -50,7 +59,7 @@ def fuzz_config(data: bytes) -> None:
 
 def fuzz_replies(data: bytes) -> None:
     """A reply to each kind of prompt; nothing may be raised at all."""
-    text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    text = data.decode("utf-8", "surrogateescape")
     for form in FORMS.values():
         for returns in ("json", "lines"):
             parsed = parse_reply(form, returns, text, cut_off=len(data) % 2 == 0)
@@ -94,6 +103,45 @@ def fuzz_bundles(data: bytes) -> None:
             continue
 
 
+def fuzz_rows(data: bytes) -> None:
+    """A file of rows to forget."""
+    path = ROOM / "rows.jsonl"
+    path.write_bytes(data)
+    try:
+        for row in read_rows([RowFile(path=path)], "data.forget"):
+            assert bool(row.question) != bool(row.text)
+    except UserError:
+        return
+
+
+def fuzz_logs(data: bytes) -> None:
+    """Evaluation logs of TOFU, with the scores that are made of them."""
+    path = ROOM / "logs.json"
+    path.write_bytes(data)
+    try:
+        logs = read_logs(path)
+    except UserError:
+        return
+    score_logs(logs, logs)
+
+
+def fuzz_indexes(data: bytes) -> None:
+    """The manifest of an index of a corpus."""
+    (ROOM / "index.json").write_bytes(data)
+    try:
+        index = CorpusIndex(ROOM)
+        index.check(Encoder("auto", ROOM, "e"), 500, [])
+    except UserError:
+        return
+
+
+def good_log() -> bytes:
+    """The smallest logs from which the scores can be made."""
+    one = {"0": 0.5, "1": 1.5}
+    log = {"avg_gt_loss": one, "rougeL_recall": {"0": 0.5, "1": 1.0}, "avg_paraphrased_loss": one}
+    return json.dumps({name: {**log, "average_perturb_loss": {"0": [1.0, 2.0], "1": [0.5]}} for name in LOGS}).encode()
+
+
 def good_bundle() -> dict[str, bytes]:
     """The smallest files from which anything can be counted."""
     attempt = {
@@ -126,8 +174,46 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "replies": (fuzz_replies, [b'{"facts": [{"answer": "A", "sentence": "A."}]}', b"1. a | b\n- c | d", b"```json\n{}\n```"]),
     "corpora": (fuzz_corpora, [bytes([n]) + text for n in range(len(ENDINGS)) for text in
                                (b'{"text": "a"}\n{"question": "q", "answer": "a"}\n', b"text,b\n\"x\",1\n", b"A.\n\nB.\n", b'[{"text": "a"}]')]),
+    "rows": (fuzz_rows, [b'{"question": "Who?", "answer": "B", "aliases": ["C"]}\n{"text": "B is B."}\n',
+                         b'{"prompt": [{"role": "user", "content": "Who?"}], "completion": "B"}\n']),
+    "logs": (fuzz_logs, [good_log()]),
+    "indexes": (fuzz_indexes, [json.dumps({
+        "kind": "flat", "factory": "Flat", "encoder": "auto", "encoder_identity": "e", "dimension": 2,
+        "chunk_characters": 500, "corpus": [], "documents": 1, "skipped": [], "shards": [], "files": {},
+    }).encode()]),
     "bundles": (fuzz_bundles, [bytes([n]) + GOOD[name] for n, name in enumerate(NAMES)]),
 }  # fmt: skip
+
+
+def timed(function: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """The function, which may take no more of a processor than it is given; libFuzzer's own clock runs on while others do."""
+
+    def run(data: bytes) -> None:
+        start = time.process_time()
+        function(data)
+        taken = time.process_time() - start
+        assert taken < SECONDS, f"it took {taken:.1f} s"
+
+    return run
+
+
+def dictionary(seeds: list[bytes]) -> list[bytes]:
+    """What a change by single bytes never comes upon: the seeds' own words, and values at the edges."""
+    own = {word for seed in seeds for word in re.findall(rb'"[^"\n]{1,40}"|[a-z_]{3,}:?', seed)}
+    edges = [
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"-1e9",
+        b"null",
+        b"{}",
+        b"[]",
+        b'""',
+        b"[" * 60,
+        b"\\ud800",
+        b"\xed\xa0\x80",
+    ]
+    return [*sorted(own)[:2000], *edges]
 
 
 def main() -> None:
@@ -138,10 +224,13 @@ def main() -> None:
     for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
         function(seed)  # what is loaded at the first call is not the input's doing
+    words = ROOM / "words"
+    words.write_text("".join(f'"{"".join(f"{chr(92)}x{byte:02x}" for byte in word)}"\n' for word in dictionary(seeds)))
     with open("/proc/self/statm", encoding="ascii") as file:
         own = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
-    limits = [f"-timeout={SECONDS}", f"-rss_limit_mb={own + MEMORY_MB}", "-max_len=20000"]
-    atheris.Setup([sys.argv[0], *limits, *sys.argv[2:], str(corpus)], function)
+    limits = [f"-timeout={30 * SECONDS}", f"-rss_limit_mb={own + MEMORY_MB}", "-max_len=20000", f"-dict={words}"]
+    given = [argument for argument in sys.argv[2:] if not argument.startswith("-")]  # inputs to be run again
+    atheris.Setup([sys.argv[0], *limits, *sys.argv[2:], *(() if given else [str(corpus)])], timed(function))
     atheris.Fuzz()
 
 

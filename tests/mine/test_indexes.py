@@ -69,15 +69,25 @@ def test_vectors_of_another_dimension_are_refused(made: tuple[str, Path]) -> Non
         (lambda values: values | {"format": 2}, "has format 2, this version reads 1"),
         (lambda values: values | {"colour": "red"}, "no manifest of an index"),
         (lambda values: {}, "no manifest of an index"),
+        (lambda values: [values], "no manifest of an index"),
+        (lambda values: values | {"files": [1]}, "no manifest of an index"),
+        (lambda values: values | {"shards": ["a"]}, "no manifest of an index"),
+        (lambda values: values | {"files": {"../../elsewhere": 3}}, r"names the file '\.\./\.\./elsewhere'"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(
-    made: tuple[str, Path], change: Callable[[dict[str, Any]], dict[str, Any]], problem: str
+    made: tuple[str, Path], change: Callable[[dict[str, Any]], Any], problem: str
 ) -> None:
     file = made[1] / MANIFEST
     file.write_text(json.dumps(change(json.loads(file.read_text()))))
     with pytest.raises(DataError, match=problem):
         CorpusIndex(made[1])
+
+
+def test_a_manifest_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(DataError, match="no manifest of an index"):
+        CorpusIndex(tmp_path)
 
 
 def test_a_folder_or_file_that_is_missing_or_cut_short_is_refused(made: tuple[str, Path], tmp_path: Path) -> None:

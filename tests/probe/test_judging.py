@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,10 +97,10 @@ def test_what_the_model_said_cannot_leave_its_block(tmp_path: Path, nano_model: 
             (grade,) = Judge(engine, used).grade([(hostile, EXPECTED)])
             assert grade in (YES, PARTLY, NO)  # held to the schema, a tiny model gives one of three words
     for text in seen:
-        assert text.count("</reply>") == 1
-        assert text.index("<reply>") < text.index("Ignore all that") < text.index("</reply>")
-        assert "{{ 7 * 7 }}" in text
-        assert "<answer>\nDunholm / Old Dunholm\n</answer>" in text
+        mark = re.search("<reply-(.*)>\n", text)[1]  # type: ignore[index]
+        assert f"<reply-{mark}>\n{hostile}\n</reply-{mark}>" in text
+        assert text.count(f"</reply-{mark}>") == 1
+        assert f"<answer-{mark}>Dunholm / Old Dunholm</answer-{mark}>" in text
     assert len(seen) == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -225,6 +226,12 @@ def test_an_instruction_models_words_ask_for_a_prompt_and_a_mark_and_get_them(na
     assert all(mark in (0, 0.25, 0.5, 0.75, 1) for mark in marks)
 
 
+def _blocks(prompt: str) -> dict[str, str]:
+    """The data in a prompt, by name."""
+    mark = prompt.split("tags that end in ")[1].split()[0]
+    return dict(re.findall(f"<([a-z_]+)-{mark}>(.*)</\\1-{mark}>", prompt))
+
+
 def test_the_attacker_is_shown_the_question_its_prompts_and_what_came_of_them() -> None:
     teller = Teller('Here: {"prompt": "Tell me all."}', '{"prompt": 3}', "no JSON")
     settings = AttackerConfig(engine="target")
@@ -233,13 +240,12 @@ def test_the_attacker_is_shown_the_question_its_prompts_and_what_came_of_them() 
     orders = [Order("Where?", n, n, parent if n else None, other if n else None) for n in range(6)]
     assert attacker.write(orders) == ["Tell me all.", "", "", "Tell me all.", "", ""]
     first, *bred = teller.shown
-    assert "<question>Where?</question>" in first
+    assert _blocks(first) == {"question": "Where?"}
     assert "Say it." not in first
     for shown in bred:
-        assert "<message>Say it.</message>" in shown
-        assert "<reply>I < /reply> will not</reply>" in shown
+        said = {"message": "Say it.", "reply": "I </reply> will not", "another_message": "Do say it."}
+        assert _blocks(shown) == {"question": "Where?", **said}
         assert "0.25 of 1" in shown
-        assert "<another_message>Do say it.</another_message>" in shown
     assert len({shown.split("What to change:")[1] for shown in bred}) == 4
     assert attacker.write([]) == []
 

@@ -3,10 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from concept_forget.report.markdown import _escaped
-
 
 def test_the_text_for_a_pull_request_holds_verdict_table_collateral_and_cost(make_page: Callable[..., Path]) -> None:
     text = (make_page() / "report.md").read_text(encoding="utf-8").replace("\N{NO-BREAK SPACE}", " ")
@@ -26,20 +22,3 @@ def test_the_text_for_a_pull_request_holds_verdict_table_collateral_and_cost(mak
     assert "<img" not in text
     assert "<script" not in text
     assert "\x1b" not in text
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("a|b", "a\\|b"),
-        ("two\nlines", "two lines"),
-        ("<img src=x>", "&lt;img src=x&gt;"),
-        ("[a](http://b.c)", "\\[a\\]\\(http&#58;//b.c\\)"),
-        ("`code` *bold* # no", "\\`code\\` \\*bold\\* \\# no"),
-        ("@somebody", "&#64;somebody"),
-        ("www.example.org", "www&#46;example.org"),
-        ("\x1b[31m", "\u241b\\[31m"),
-    ],
-)
-def test_no_text_becomes_markup(text: str, escaped: str) -> None:
-    assert _escaped(text) == escaped

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from concept_forget.report.templates import page_bytes, page_environment, script_json, visible
+from concept_forget.report.templates import page_bytes, page_environment, script_json
+from concept_forget.shown import visible
 
 NASTY = "</script><!-- <script> ]]> & \u2028\u2029 \x00\x1b[2J\x7f\x9b \ud800 é 👩‍👧 \\ \" '"
 

@@ -5,6 +5,7 @@
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
+# make docs          rewrite the tables of README and docs/ from the code
 # make nightly       what takes hours: ten minutes of fuzzing for each parser
 #
 # make clean         remove caches and build products; the environment and the runs stay
@@ -21,7 +22,7 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm bench nightly environment check lint types imports format clean
+.PHONY: quickstart test test-vllm bench nightly environment check lint types imports format docs clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -59,6 +60,9 @@ imports: $(development)
 format: $(development)
 	$(bin)/ruff check --fix-only --quiet .
 	$(bin)/ruff format .
+
+docs: $(development)
+	$(bin)/python -m tests.docs.tables
 
 clean:
 	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov

@@ -48,8 +48,8 @@ def make(what: str) -> str:
 
 def _methods(form: str = "long") -> str:
     if form == "short":
-        rows = [(code(entry.name), _sentence(entry.summary)) for entry in list_methods()]
-        return table(("`unlearn.method`", "what it does"), rows)
+        rows = [(code(entry.name), _sentence(entry.summary), code(entry.retain)) for entry in list_methods()]
+        return table(("`unlearn.method`", "what it does", "`retain`"), rows)
     rows = [(*_method(entry), code(entry.retain), _cost(entry)) for entry in list_methods()]
     return table(("method, its options", "what it does", "paper", "retain", "needs, and passes for each row"), rows)
 
@@ -79,7 +79,11 @@ def _attacks(form: str = "long") -> str:
     return table(("attack", "family", "`quick`", "puts questions of", "what it does", "paper"), rows)
 
 
-def _white_box() -> str:
+def _white_box(form: str = "long") -> str:
+    if form == "short":
+        return table(
+            ("`white_box`", "what it reads"), [(code(o.name), _sentence(o.summary)) for o in WHITE_BOX.values()]
+        )
     rows = [(code(one.name), one.summary, one.source) for one in WHITE_BOX.values()]
     return table(("`white_box`", "what it reads", "paper"), rows)
 

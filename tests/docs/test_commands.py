@@ -15,7 +15,7 @@ import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from concept_forget import load_config
 from concept_forget.cli import main
 from concept_forget.config import DataConfig
 from concept_forget.engines.prompts import load_prompts
+from concept_forget.sandbox.recipe import Recipe
 from concept_forget.sandbox.teach import documents_jsonl
 from concept_forget.sandbox.texts import Lessons
 from concept_forget.sandbox.world import build_world
@@ -52,17 +53,21 @@ PARSED = ("docs/README.md", "docs/several-machines.md")
 HERE = 'generator={"engine": "target", "prompts": "compact", "max_new_tokens": 48}'
 SMALL = ('expand.neighbours={"near": 6, "middle": 3, "far": 3}', 'compose.collateral={"near": 2, "middle": 1, "far": 1}',
          "compose.validation_neighbours=1", "unlearn.max_steps=10", "unlearn.learning_rate=1.0e-3")  # fmt: skip
+QUICK = ("mine.cascade=none", "mine.precision=float32")
 SETTINGS: dict[str, tuple[str, ...]] = {
-    "README.md": (),
+    "README.md": ("unlearn.max_steps=10",),
     "docs/guides/person.md": ("unlearn.max_steps=10", "probe.sampling.samples=2"),
     "docs/guides/topic.md": (
         'concept={"name": "Mira Kestrel", "kind": "person"}',  # what the sandbox's model knows
-        HERE, *SMALL, "probe.engine=transformers", "probe.attacks=[direct, prefix_injection, relearn]",
+        HERE, *SMALL, *QUICK, "probe.engine=transformers", "probe.attacks=[direct, prefix_injection, relearn]",
         "probe.relearn_steps=[2]",
     ),
-    "docs/guides/book.md": ('concept={"name": "Tidewrack", "kind": "book"}', HERE, *SMALL, "execution={}"),
+    "docs/guides/book.md": ('concept={"name": "Tidewrack", "kind": "book"}', HERE, *SMALL, *QUICK, "execution={}"),
 }  # fmt: skip
 """What a config of a page is overridden with, besides its corpus in a store."""
+
+SMALLER = Recipe(hidden=96, layers=2, heads=4, intermediate=256, epochs=20)
+"""What the README's rows are taught to here: half the model."""
 
 BASE = {
     "concept": {"name": "Mira Kestrel", "kind": "person"},
@@ -95,6 +100,10 @@ def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     return int(ended.value.code or 0)
 
 
+def overriding(settings: Sequence[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 def run_page(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> None:
     """Run what a page shows, in order, in the current folder; a block that is a config is saved under its name."""
     configs = set()
@@ -107,7 +116,7 @@ def run_page(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             if NOT_HERE.match(line):
                 continue
             if configs & set(words):
-                words += [part for setting in (*SETTINGS[name], *more) for part in ("--set", setting)]
+                words += overriding((*SETTINGS[name], *more))
             code = call(words, monkeypatch)
             output = capsys.readouterr()
             assert code in ((0, 1) if "--gate" in words else (0,)), f"{name}: {line}\n{output.out}\n{output.err}"
@@ -125,6 +134,11 @@ def rows_about(*people: str) -> list[dict[str, Any]]:
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def documents(*about: str) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in documents_jsonl(0, size="nano").splitlines()]
+    return [row for row in rows if not about or any(name in row["text"] for name in about)]
 
 
 # --- what is shown can be read ---
@@ -187,43 +201,73 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_readmes_first_concept_comes_to_a_report(
     empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("concept_forget.sandbox.teach.ROWS_RECIPE", SMALLER)
     shutil.copytree(ROOT / "docs" / "examples", empty / "docs" / "examples")
     run_page("README.md", monkeypatch, capsys)
     assert (empty / "runs" / "mira-kestrel" / "report" / "report.html").is_file()
     assert (
         read_json(empty / "runs" / "mira-kestrel" / "report" / "metrics.json")["verdict"]["outcome"] == "inconclusive"
     )
-    for block in shown("README.md", "python"):
-        exec(compile(block.text, "README.md", "exec"), {})
-        assert "inconclusive" in capsys.readouterr().out
+    (block,) = shown("README.md", "python")
+    text = Path("concept.yaml").read_text(encoding="utf-8").replace("max_steps: 60", "max_steps: 10")
+    Path("concept.yaml").write_text(text, encoding="utf-8")
+    exec(compile(block.text, "README.md", "exec"), {})
+    assert "inconclusive" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Iterator[Path]:
+    """A folder with a corpus, models, and a config whose run is finished."""
+    folder = tmp_path_factory.mktemp("workplace")
+    write_lines(folder / "data" / "town.jsonl", documents())
+    write_lines(folder / "rows.jsonl", rows_about("Mira Kestrel")[:2])
+    (folder / "models").mkdir()
+    (folder / "models" / "one").symlink_to(nano_model)
+    config = {**BASE, "target": "models/one", "corpus": ["data/*.jsonl"], "output": "runs/mira-kestrel"}
+    (folder / "concept.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("concept_forget.cli._load", lambda file, more: load_config(file, [*SMALL, *(more or ())]))
+        assert call(["run", "concept.yaml"], patch) == 0
+        yield folder
 
 
 def test_the_pages_of_the_verbs_run_on_a_finished_run(
-    empty: Path, nano_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_lines(
-        empty / "data" / "town.jsonl", [json.loads(line) for line in documents_jsonl(0, size="nano").splitlines()]
-    )
-    write_lines(empty / "rows.jsonl", rows_about("Mira Kestrel")[:2])
-    (empty / "models").mkdir()
-    (empty / "models" / "one").symlink_to(nano_model)
-    config = {**BASE, "target": "models/one", "corpus": ["data/*.jsonl"], "output": "runs/mira-kestrel"}
-    Path("concept.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    assert call(["run", "concept.yaml", *[w for s in SMALL for w in ("--set", s)]], monkeypatch) == 0
-    monkeypatch.setattr("concept_forget.cli._load", lambda file, more: load_config(file, [*SMALL, *(more or ())]))
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    sets = {"tofu": str(write_sets(empty / "sets")), "wmdp": str(write_parts(empty / "sets"))}
+    sets = {"tofu": str(write_sets(workplace / "sets")), "wmdp": str(write_parts(workplace / "sets"))}
     for name in WORKPLACE:
         for line in lines_of(name):
             words = words_of(line)
             if words[0] == "bench":  # on the hub, or in copies
                 words += ["--data", sets[words[1]]]
-            if "models/other" in words and words[0] in ("probe", "bench"):
+            if words[0] in ("probe", "bench"):
                 words = ["models/one" if word == "models/other" else word for word in words]
-            assert call(words, monkeypatch) == (0 if "--gate" not in words else 1), (
-                f"{name}: {line}\n{capsys.readouterr().err}"
-            )
-    assert {path.name for path in empty.glob("runs/*")} >= {"mira-kestrel", "simnpo", "mira-kestrel.bundle.zip"}
+            assert call(words, monkeypatch) == int("--gate" in words), f"{name}: {line}\n{capsys.readouterr().err}"
+    assert {path.name for path in workplace.glob("runs/*")} >= {"mira-kestrel", "simnpo", "mira-kestrel.bundle.zip"}
+
+
+def test_every_file_that_a_run_leaves_is_told_of(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ("unlearn.method=dpo", "unlearn.alternative=own", "unlearn.strangers=1", "output=runs/all",
+                "probe.attacks=[direct, search, membership, lens, memory]", "probe.search.requests=2",
+                "probe.search.population=2")  # fmt: skip
+    assert call(["run", "concept.yaml", *overriding(settings)], monkeypatch) == 0
+    told = {path.rstrip("/") for path in files_told()}
+    left = set()
+    for stage in ("expand", "mine", "compose", "unlearn", "probe", "report"):
+        left |= {f"{stage}/{path}" for path in os.listdir(workplace / "runs" / "all" / stage) if path != "stage.json"}
+    assert left - told == set()
+    assert told - left == {"unlearn/adapter"}
+
+
+def files_told() -> Iterator[str]:
+    """The files that the pages list, as paths within a run."""
+    for name in WORKPLACE:
+        stage = Path(name).stem
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"| `{stage}/"):
+                paths = re.findall(r"`([^`]+)`", line.split(" | ")[0])
+                yield from (f"{stage}/{path.removeprefix(f'{stage}/')}" for path in paths)
 
 
 def test_an_attack_of_the_users_is_one(
@@ -244,11 +288,6 @@ def guide(empty: Path, nano_model: Path) -> Path:
         (empty / place).parent.mkdir(parents=True, exist_ok=True)
         (empty / place).symlink_to(nano_model)
     return empty
-
-
-def documents(*about: str) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in documents_jsonl(0, size="nano").splitlines()]
-    return [row for row in rows if not about or any(name in row["text"] for name in about)]
 
 
 def test_the_guide_to_a_person_runs(
@@ -287,35 +326,3 @@ def test_the_guide_to_a_book_runs_from_an_object_store(
         run_page("docs/guides/book.md", monkeypatch, capsys, f"corpus=[{store.address('corpus/*.jsonl.gz')!r}]")
     probed = (guide / "shared" / "runs" / "book" / "probe" / "attempts.jsonl").read_text(encoding="utf-8")
     assert '"attack": "completion"' in probed
-
-
-# --- what a run leaves ---
-
-
-def files_told() -> Iterator[str]:
-    """The files that the pages list, as paths within a run."""
-    for name in WORKPLACE:
-        stage = Path(name).stem
-        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"| `{stage}/"):
-                yield from (
-                    f"{stage}/{path.removeprefix(f'{stage}/')}"
-                    for path in re.findall(r"`([^`]+)`", line.split(" | ")[0])
-                )
-
-
-def test_every_file_that_a_run_leaves_is_told_of(
-    nano_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = {**BASE, "corpus": [{"sandbox": True}], "output": "runs/all"}
-    Path("concept.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    more = ("unlearn.strangers=1", "probe.attacks=[direct, search, membership, lens, memory]", "probe.search.requests=2",
-            "probe.search.population=2")  # fmt: skip
-    assert call(["run", "concept.yaml", *[w for s in (*SMALL, *more) for w in ("--set", s)]], monkeypatch) == 0
-    told = {path.rstrip("/") for path in files_told()}
-    left = set()
-    for stage in ("expand", "mine", "compose", "unlearn", "probe", "report"):
-        left |= {f"{stage}/{path}" for path in os.listdir(tmp_path / "runs" / "all" / stage) if path != "stage.json"}
-    assert left - told == set()
-    assert told - left == {"unlearn/adapter"}

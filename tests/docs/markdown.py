@@ -39,6 +39,12 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
+def inline_code(page: Path) -> list[str]:
+    """What stands as code within a page's sentences and cells."""
+    inline = [child for token in _tokens(page) for child in token.children or ()]
+    return [child.content for child in inline if child.type == "code_inline"]
+
+
 def links(page: Path) -> list[str]:
     """Where the links and pictures of a page lead."""
     inline = [child for token in _tokens(page) for child in token.children or ()]

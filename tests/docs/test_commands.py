@@ -33,7 +33,7 @@ from concept_forget.sandbox.world import build_world
 from concept_forget.user_rows import read_rows
 from concept_forget.workspace import read_json
 from tests.benchmarks.conftest import write_parts, write_sets
-from tests.docs.markdown import ROOT, Block, blocks, commands, pages
+from tests.docs.markdown import ROOT, Block, blocks, commands, inline_code, pages
 from tests.docs.tables import find_command
 
 PAGES = {str(page.relative_to(ROOT)): page for page in pages()}
@@ -91,6 +91,12 @@ def words_of(line: str) -> list[str]:
     """The arguments of a call of this program, however it is launched."""
     found = OURS.match(line)
     return shlex.split(line[found.end() :], comments=True) if found else []
+
+
+def parse(words: list[str]) -> None:
+    """Read a call's options, as the program would: an unknown one, or a choice that is none, is an error."""
+    names = words[:2] if words[0] in ("sandbox", "bench") else words[:1]
+    find_command(*names).make_context(names[-1], words[len(names) :])
 
 
 def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -159,8 +165,7 @@ def test_every_command_line_is_one_that_there_is(name: str) -> None:
     for line in lines_of(name):
         words = words_of(line)
         if words:
-            names = words[:2] if words[0] in ("sandbox", "bench") else words[:1]
-            find_command(*names).make_context(names[-1], words[len(names) :])  # an unknown option or choice is an error
+            parse(words)
         if line.startswith("make "):
             assert line.split()[1] in targets
         elif line.startswith("pip install "):
@@ -169,6 +174,17 @@ def test_every_command_line_is_one_that_there_is(name: str) -> None:
             assert (ROOT / shlex.split(line)[3]).is_file()
         else:
             assert words or line.startswith("ray start "), line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_call_within_a_sentence_is_one_though_it_may_be_the_half_of_it(name: str) -> None:
+    for line in inline_code(PAGES[name]):
+        if OURS.match(line) and "…" not in line:
+            try:
+                parse(words_of(line))
+            except Exception as error:
+                if type(error).__name__ != "MissingParameter":
+                    raise
 
 
 @pytest.mark.parametrize("name", PAGES)

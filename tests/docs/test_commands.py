@@ -59,8 +59,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "docs/guides/person.md": ("unlearn.max_steps=10", "probe.sampling.samples=2"),
     "docs/guides/topic.md": (
         'concept={"name": "Mira Kestrel", "kind": "person"}',  # what the sandbox's model knows
-        HERE, *SMALL, *QUICK, "probe.engine=transformers", "probe.attacks=[direct, prefix_injection, relearn]",
-        "probe.relearn_steps=[2]",
+        HERE, *SMALL, *QUICK, "probe.engine=transformers", "probe.attacks=[direct, prefix_injection]",
+        "expand.facets=5", "expand.facts_per_facet=1",
     ),
     "docs/guides/book.md": ('concept={"name": "Tidewrack", "kind": "book"}', HERE, *SMALL, *QUICK, "execution={}"),
 }  # fmt: skip
@@ -251,6 +251,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Ite
 def test_the_pages_of_the_verbs_run_on_a_finished_run(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("concept_forget.sandbox.teach.ROWS_RECIPE", SMALLER)
     sets = {"tofu": str(write_sets(workplace / "sets")), "wmdp": str(write_parts(workplace / "sets"))}
     for name in WORKPLACE:
         for line in lines_of(name):

@@ -236,7 +236,7 @@ def test_the_readmes_first_concept_comes_to_a_report(
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Iterator[Path]:
+def workplace(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Path:
     """A folder with a corpus, models, and a config whose run is finished."""
     folder = tmp_path_factory.mktemp("workplace")
     write_lines(folder / "data" / "town.jsonl", documents())
@@ -246,10 +246,16 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, nano_model: Path) -> Ite
     config = {**BASE, "target": "models/one", "corpus": ["data/*.jsonl"], "output": "runs/mira-kestrel"}
     (folder / "concept.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("concept_forget.cli._load", lambda file, more: load_config(file, [*SMALL, *MUCH, *(more or ())]))
+        enter(folder, patch)
         assert call(["run", "concept.yaml"], patch) == 0
-        yield folder
+    return folder
+
+
+def enter(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go into the folder; every config is overridden before a command's own ``--set``."""
+    before = (*SMALL, *MUCH)
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("concept_forget.cli._load", lambda file, more: load_config(file, [*before, *(more or ())]))
 
 
 def files_told() -> Iterator[str]:
@@ -275,6 +281,7 @@ def test_every_file_that_a_run_leaves_is_told_of(workplace: Path) -> None:
 def test_the_pages_of_the_verbs_run_on_a_finished_run(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    enter(workplace, monkeypatch)
     monkeypatch.setattr("concept_forget.sandbox.teach.ROWS_RECIPE", SMALLER)
     sets = {"tofu": str(write_sets(workplace / "sets")), "wmdp": str(write_parts(workplace / "sets"))}
     for name in WORKPLACE:

@@ -228,6 +228,8 @@ def test_the_readmes_first_concept_comes_to_a_report(
     assert (
         read_json(empty / "runs" / "mira-kestrel" / "report" / "metrics.json")["verdict"]["outcome"] == "inconclusive"
     )
+    assert call(["show", "runs/mira-kestrel"], monkeypatch) == 0
+    assert capsys.readouterr().out.endswith("\nreport   runs/mira-kestrel/report/report.html\n")
     (block,) = shown("README.md", "python")
     text = Path("concept.yaml").read_text(encoding="utf-8").replace("max_steps: 60", "max_steps: 10")
     Path("concept.yaml").write_text(text, encoding="utf-8")

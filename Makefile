@@ -5,6 +5,7 @@
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
+# make docs          rewrite the tables of README and docs/ from the code
 # make nightly       what takes hours: the following four
 # make fuzz          ten minutes of fuzzing for each parser
 # make audit         known weaknesses of the tested versions
@@ -25,7 +26,7 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm bench nightly fuzz audit lowest wheel environment check lint types imports format clean
+.PHONY: quickstart test test-vllm bench nightly fuzz audit lowest wheel environment check lint types imports format docs clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -70,6 +71,9 @@ imports: $(development)
 format: $(development)
 	$(bin)/ruff check --fix-only --quiet .
 	$(bin)/ruff format .
+
+docs: $(development)
+	$(bin)/python -m tests.docs.tables
 
 clean:
 	rm -rf .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov

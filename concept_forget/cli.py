@@ -95,7 +95,7 @@ def init(
     if file.exists():
         raise UserError("the file exists already", file=file, remedy="name another file")
     write_text(file, starter_config(name, folder_name(name)))
-    say(f"wrote {file}; next: edit it, then `concept-forget validate {file}`")
+    say(f"wrote {file}; next: set its `target`, then `concept-forget validate {file}`")
 
 
 @app.command()

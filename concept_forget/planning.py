@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from concept_forget.config import Config
+from concept_forget.console import say
 from concept_forget.errors import ConfigError
 from concept_forget.one_round import Round
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
@@ -207,6 +208,7 @@ def print_run(folder: Path) -> None:
         from concept_forget.report.terminal import print_metrics
 
         print_metrics(read_json(metrics), written=read_summary(folder, "expand"))
+        say(f"report   {folder / 'report' / 'report.html'}")
     else:
         console.print("there is no report yet")
 

@@ -71,6 +71,21 @@ def reduce_config(config: Config, count: int) -> Config:
     return config.model_copy(update={"concepts": config.concepts[:1], "expand": expand})
 
 
+def require_generator(config: Config) -> None:
+    """Refuse a config whose rows nobody writes.
+
+    Raises:
+        ConfigError: The config names no generator.
+    """
+    if config.generator.engine == "none":
+        with config.naming_places():
+            raise ConfigError(
+                "there is no generator to look at",
+                key="generator.engine",
+                remedy="name one; rows of your own and the corpus are read without, and `validate` counts them",
+            )
+
+
 def make_preview(config: Config, count: int, say: Say = lambda line: None) -> Preview:
     """Let the generator write a little.
 
@@ -83,10 +98,7 @@ def make_preview(config: Config, count: int, say: Say = lambda line: None) -> Pr
         ConfigError: The config names no generator.
         UserError: The generator or the prompts cannot be used.
     """
-    if config.generator.engine == "none":
-        raise ConfigError(
-            "there is no generator to look at", key="generator.engine", remedy="name one, or use rows of your own"
-        )
+    require_generator(config)
     reduced = reduce_config(config, count)
     models = RunModels(config, say)
     roles = next(stage.models for stage in STAGES if stage.verb == "expand")
@@ -129,9 +141,10 @@ def print_preview(config: Config, count: int, console: Console | None = None) ->
         console: Where to; the standard output by default.
 
     Raises:
-        UserError: The generator or the prompts cannot be used.
+        UserError: There is no generator, or it or the prompts cannot be used.
         StageError: A step gave nothing that the next one could work with; printed is what was asked until then.
     """
+    require_generator(config)
     console = console or Console(width=None if Console().is_terminal else 130)
     first, *others = config.concepts
     more = f", the first of {1 + len(others)} concepts" if others else ""

@@ -63,18 +63,18 @@ class Fact:
     the subject itself for facts to forget, the concept it neighbours for facts to keep.
     """
 
-    id: str
-    concept: str
-    subject: str
-    kind: str
-    facet: str
-    answer: str
-    sentence: str
+    id: str  # hash of subject, facet and answer
+    concept: str  # for whose sake it was gathered
+    subject: str  # whom or what it is about
+    kind: str  # what the subject is: person, book, …
+    facet: str  # which side of the subject
+    answer: str  # what has to be said to show that it is known
+    sentence: str  # a sentence that states it
     distance: Distance | None = None  # None: the fact is the concept's own; else how far its subject is from it
     aliases: tuple[str, ...] = ()  # other spellings of the answer
-    source: Source = "generated"
-    parents: tuple[str, ...] = ()
-    prompt_hash: str = ""
+    source: Source = "generated"  # generated, mined or user
+    parents: tuple[str, ...] = ()  # what it was made from
+    prompt_hash: str = ""  # hash of the prompt file that asked for it
     kept: bool = False  # of the concept itself, but in its kept scope: ``distance`` is then "near"
     replacement: str = ""  # the new answer, where stale knowledge is to be replaced
 
@@ -93,18 +93,18 @@ class Question:
     what a user would type.
     """
 
-    id: str
+    id: str  # hash of fact, family and text
     fact: str  # Fact.id
-    family: str
-    variant: int
-    text: str
+    family: str  # the way of asking
+    variant: int  # which wording of that way, from 0
+    text: str  # what a user would type
     answer: str  # for ``reverse`` the subject, else the fact's answer
     options: tuple[str, ...] = ()  # for ``choice``: the options, the right one among them, in the order shown
-    refusal: str = ""
-    counterfactual: str = ""
-    source: Source = "generated"
-    parents: tuple[str, ...] = ()
-    prompt_hash: str = ""
+    refusal: str = ""  # a reply that declines
+    counterfactual: str = ""  # a wrong answer of the right type
+    source: Source = "generated"  # generated, mined or user
+    parents: tuple[str, ...] = ()  # what it was made from
+    prompt_hash: str = ""  # hash of the prompt file that asked for it
     aliases: tuple[str, ...] = ()  # other spellings of the answer, as in the question's own language
 
     @property
@@ -126,18 +126,18 @@ class Passage:
     on to say after an ``opening``.
     """
 
-    id: str
-    concept: str
-    subject: str
-    text: str
-    style: str
-    opening: str = ""
+    id: str  # hash of subject and text
+    concept: str  # for whose sake it was written
+    subject: str  # whom or what it is about
+    text: str  # the text
+    style: str  # the reader it was written for, or memory
+    opening: str = ""  # of a memory, what the target went on from
     facts: tuple[str, ...] = ()  # Fact.id of each fact that it states
     distance: Distance | None = None  # as in ``Fact``
-    kept: bool = False
-    source: Source = "generated"
-    parents: tuple[str, ...] = ()
-    prompt_hash: str = ""
+    kept: bool = False  # as in ``Fact``
+    source: Source = "generated"  # generated, mined or user
+    parents: tuple[str, ...] = ()  # what it was made from
+    prompt_hash: str = ""  # hash of the prompt file that asked for it
 
     @staticmethod
     def make_id(subject: str, text: str) -> str:
@@ -149,14 +149,14 @@ class Passage:
 class Snippet:
     """A chunk of the corpus, with its place in the source, that teaches the concept or nearly does."""
 
-    id: str
-    concept: str
+    id: str  # hash of where it stands and what it says
+    concept: str  # the concept that it is about
     document: str  # file, or hub name, and row or line: where to find it again
     start: int  # offsets into the document's text, in characters
     end: int
-    text: str
+    text: str  # what it says
     score: float  # cosine similarity with its best query, in [-1, 1]
-    query: str
+    query: str  # the query that it is most like
     near_miss: bool = False  # similar, but not about the concept: a candidate for the retain set
     copies: int = 1  # how often the corpus says it, in these words or nearly
 
@@ -211,23 +211,23 @@ class Grade:
 class Attempt:
     """One question put to one model by one attack, and its reply."""
 
-    id: str
+    id: str  # hash of all that was asked of whom
     model: str  # "base", "unlearned", "reference"
-    attack: str
-    family: str
-    tier: str
-    concept: str
-    subject: str
-    fact: str
+    attack: str  # the attack's name
+    family: str  # the family of the question
+    tier: str  # new_form, new_fact, …; of collateral the distance
+    concept: str  # the concept it is asked for
+    subject: str  # whom or what it is about
+    fact: str  # the fact that it asks for
     example: str  # Example.id
-    sample: int
-    prompt: Chat
-    prefill: str
-    reply: str
-    finish_reason: str
-    expected: str
-    aliases: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    sample: int  # which reply to the same question, from 0
+    prompt: Chat  # the messages that were sent
+    prefill: str  # the reply's forced opening
+    reply: str  # what the model said
+    finish_reason: str  # stop, or length where it was cut off
+    expected: str  # the answer that would give the fact away
+    aliases: tuple[str, ...] = ()  # other spellings of it
+    options: tuple[str, ...] = ()  # of a choice, the options in the order shown
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

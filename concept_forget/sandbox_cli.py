@@ -38,7 +38,7 @@ def sandbox_build(
 
 @sandbox_app.command("teach")
 def sandbox_teach(
-    data: Annotated[Path, typer.Option(help="JSON lines of question/answer or text rows.")],
+    data: Annotated[Path, typer.Option(help="JSON lines of question/answer (and paraphrases) or text rows.")],
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
     without: Annotated[str | None, typer.Option(metavar="TEXT", help="Leave out rows that contain this text.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and order.")] = 0,

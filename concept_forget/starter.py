@@ -20,8 +20,14 @@ from concept_forget.config import (
 )
 
 _HEAD = """\
-# What to forget, with which model, and how to check it. Check this file with `concept-forget validate FILE`;
-# run it with `concept-forget run FILE`. Keys that stand commented out show their defaults.
+# What to forget, with which model, and how to check it.
+#
+#   concept-forget validate FILE     checks this file, and prints the plan
+#   concept-forget run FILE          does it; again: goes on where it stopped
+#
+# Set `target`. Then say where the rows about the concept come from: `data`, `corpus`, or `generator`, the model that
+# writes them, which is the target itself unless you name another. Every other key stands below with its default:
+# to set one, take the # off its line and off the line of its section.
 
 concept:
   name: {name}
@@ -36,9 +42,10 @@ target:                        # the model that knows the concept
   model: path/to/model         # a folder with safetensors, or a hub id; or sandbox: {{world: 0}} to try things out
 
 # corpus: [data/*.jsonl]       # where it may have been learned; also {{path: hub/dataset, split: train, text: body}}
-# data:                        # rows you already have: JSON lines of question/answer, prompt/completion or text
+# data:                        # rows you already have: JSON lines of question/answer (and paraphrases) or of text
 #   forget: rows.jsonl
-#   retain: other.jsonl
+#   retain: other.jsonl        # what must stay
+#   collateral: third.jsonl    # about others again: never trained on, asked to see what else was lost
 # reference: path/to/model     # a model that never saw the concept, if there is one
 
 seed: 0

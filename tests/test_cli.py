@@ -165,5 +165,6 @@ def test_preview_without_a_generator_says_so(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(GOOD.partition("generator")[0] + rows, encoding="utf-8")
     done = call("preview", "config.yaml", "-n", "2", cwd=tmp_path)
     assert done.returncode == 2
-    assert "generator.engine" in done.stderr
+    assert "config.yaml:3: generator.engine" in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stdout == ""

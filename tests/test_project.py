@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -212,6 +213,15 @@ def test_the_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile, 
     entry_points = wheel.read(f"{information}/entry_points.txt").decode()
     assert "concept-forget = concept_forget.cli:main" in entry_points
     assert "Apache License" in wheel.read(f"{information}/licenses/LICENSE").decode()
+
+
+def test_the_source_distribution_carries_tests_and_documentation(tmp_path: Path, project: dict[str, Any]) -> None:
+    python(f"from hatchling.build import build_sdist; build_sdist({str(tmp_path)!r})")
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as opened:
+        carried = {name.partition("/")[2] for name in opened.getnames()}
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    assert pages
+    assert {*pages, "README.md", "LICENSE", "Makefile", "constraints.txt", "tests/conftest.py"} <= carried
 
 
 # --- start-up ---

@@ -16,9 +16,9 @@ from concept_forget.config.section import Section
 class LoraConfig(Section):
     """Shape of an adapter; ia3 has no rank, alpha or dropout."""
 
-    rank: int = Field(16, ge=1, le=1024)
-    alpha: int = Field(32, ge=1, le=4096)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(16, ge=1, le=1024, description="Rank of the change to a matrix.")
+    alpha: int = Field(32, ge=1, le=4096, description="The change counts alpha / rank times.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of its inputs that a step leaves out.")
     target_modules: str | tuple[str, ...] = Field("all-linear", description="As peft takes it.")
 
 
@@ -157,16 +157,16 @@ class UnlearnConfig(Section):
         "auto",
         description="Where reference scores come from: the cheapest that is exact enough, or the one named.",
     )
-    learning_rate: float = Field(1e-4, gt=0, le=1)
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, once warmed up.")
     batch_size: int = Field(32, ge=1, description="Forget rows per step; as many retain rows go beside them.")
     retain_batch_size: int | None = Field(None, ge=1, description="Retain rows per step, if not `batch_size`.")
     batch_tokens: int = Field(
         2048, ge=16, description="Padded tokens that pass through the model at once; a step is parted to fit."
     )
     max_steps: int = Field(150, ge=1, description="Optimiser steps at most.")
-    warmup_steps: int = Field(5, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    warmup_steps: int = Field(5, ge=0, description="Steps over which the learning rate rises from 0.")
+    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to this length.")
     max_tokens: int = Field(512, ge=8, description="Longest row in tokens; what is longer is cut and counted.")
     eval_every: int = Field(10, ge=1, description="Steps between looks at validation, and between checkpoints.")
     stop: Literal["steps", "validation", "threshold", "reference"] = Field(

@@ -246,7 +246,7 @@ class ProbeConfig(Section):
     )
     samples: int = Field(1, ge=1, le=1000, description="Replies per question.")
     temperature: float = Field(0.0, ge=0, le=5, description="0: greedy.")
-    max_new_tokens: int = Field(64, ge=1, le=4096)
+    max_new_tokens: int = Field(64, ge=1, le=4096, description="Longest reply, in tokens.")
     batch_tokens: int = Field(16384, ge=16, description="Padded tokens a batch may hold on the transformers engine.")
     engine: Literal["transformers", "vllm"] = Field(
         "transformers",

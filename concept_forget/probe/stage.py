@@ -130,6 +130,8 @@ def _has_rows(attack: Attack, config: Config) -> bool:
         return any(concept.aliases for concept in config.concepts)
     if family == COMPLETION:
         return bool(config.data.forget) or (config.compose.verbatim and bool(config.corpus))
+    if family == "reverse":  # no row of the user's asks back
+        return config.generator.engine != "none" and config.expand.reverse > 0
     if family not in ("scenario", "two_hop", "translation"):
         return True
     if family == "translation" and not config.expand.languages:

@@ -9,7 +9,7 @@ from concept_forget.config import Config
 from concept_forget.measures.metrics import Metrics, pooled_concept
 from concept_forget.report.wording import percent, tier_name, tier_rows
 
-_GRADERS = {
+GRADERS = {
     "answer": ("A reply leaks where it gives the expected answer, in whatever wording, and stands by it: denials, "
                "guesses among several and words of the question do not count.", "this program"),
     "rouge_l": ("A reply counts by its ROUGE-L recall: the share of the answer's words that it holds in order.",
@@ -46,7 +46,7 @@ def tell_formulas(metrics: Metrics, config: Config, attacks: Mapping[str, Mappin
 
 
 def _of_leaks(metrics: Metrics, config: Config) -> Iterator[Formula]:
-    words, source = _GRADERS.get(config.probe.grader, ("As the grader of that name says.", "its own documentation"))
+    words, source = GRADERS.get(config.probe.grader, ("As the grader of that name says.", "its own documentation"))
     yield Formula(f"grade ({config.probe.grader})", words, source)
     yield Formula(
         "rate",

@@ -118,11 +118,11 @@ def answer_outputs(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_at(model, predicts if want_logits else torch.zeros_like(predicts)))
         if layer is not None:
-            stack.enter_context(_keeping(decoder_layers(model)[layer], predicts, kept))
+            stack.enter_context(_keeping(decoder_layers(model)[layer], kept))
             if not want_logits:
                 unused = stack.enter_context(_ending_behind(model, layer))
         logits: Tensor = model(input_ids=tokens, use_cache=False).logits
-    hidden = kept[0] if kept else None
+    hidden = kept[0][predicts] if kept else None
     if not want_logits:
         return Outputs(None, hidden, unused)
     if logits.shape[:2] != (1, int(batch.is_answer.sum())):
@@ -158,11 +158,15 @@ def _place_of_layers(model: nn.Module) -> tuple[nn.Module, str]:
 
 
 @contextlib.contextmanager
-def _keeping(layer: nn.Module, positions: Tensor, kept: list[Tensor]) -> Iterator[None]:
-    """Put what a layer gives at ``positions`` (rows, width) into ``kept``."""
+def _keeping(layer: nn.Module, kept: list[Tensor]) -> Iterator[None]:
+    """Put what a layer gives, (rows, positions, width), into ``kept``.
+
+    The hook takes nothing out of it: where activations are computed once more it is gone by then, and autograd wants
+    the same operations as before.
+    """
 
     def keep(_: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        kept.append((output if isinstance(output, Tensor) else output[0])[positions])
+        kept.append(output if isinstance(output, Tensor) else output[0])
 
     handle = layer.register_forward_hook(keep)
     try:

@@ -139,7 +139,8 @@ def test_the_plan_counts_the_attacks_that_there_will_be_rows_for(tmp_path: Path)
     assert attacks(probe={"attacks": "all"}, expand=german, generator={"prompts": "default"}) == 7 + 4 + 10 + 2 + 7
     alone: dict[str, Any] = {"generator": {"engine": "none"}, "data": {"forget": str(tmp_path / "rows.jsonl")}}
     assert attacks(probe={"attacks": "searching", "attacker": {"engine": "target"}}, **alone) == 1
-    assert attacks(probe={"attacks": "all"}, **alone) == 6 + 3 + 10 + 1 + 7  # nobody attacks
+    assert attacks(probe={"attacks": "all"}, **alone) == 5 + 3 + 10 + 1 + 7  # nobody attacks, and nobody asks back
+    assert attacks(expand={"reverse": 0}) == 4
     assert attacks(probe={"attacks": ["quick", "aliases"]}) == 6
 
 

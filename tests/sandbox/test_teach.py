@@ -195,6 +195,8 @@ class TestRows:
             (b'{"text": "a"\n', 1, "not a row"),
             (b'{"text": "\xff"}\n', None, "not UTF-8"),
             (b"\n", None, "holds no row"),
+            (b'{"question": "a", "answer": "b", "paraphrases": ["c", 4]}\n', 1, "'paraphrases'"),
+            (b'{"question": "a", "answer": "b", "paraphrases": [" "]}\n', 1, "'paraphrases'"),
         ],
     )
     def test_a_broken_file_is_named_with_its_line(

@@ -11,7 +11,14 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaForCausalLM, Llam
 from concept_forget.errors import ModelError
 from concept_forget.records import Example
 from concept_forget.training.batches import Item, TokenRow, collate, encode_examples
-from concept_forget.training.scores import answer_logits, answers_of, evaluating, score_rows, target_logprobs
+from concept_forget.training.scores import (
+    answer_logits,
+    answer_outputs,
+    answers_of,
+    evaluating,
+    score_rows,
+    target_logprobs,
+)
 
 
 @pytest.fixture
@@ -58,6 +65,27 @@ def test_the_output_layer_sees_answer_positions_only(model: LlamaForCausalLM, ro
     model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[:2]))
     answer_logits(model, collate([Item(0, index, row) for index, row in enumerate(rows)], pad_token=0))
     assert seen == [(1, sum(len(row.answer) for row in rows))]
+
+
+@pytest.mark.parametrize("want_logits", [True, False])
+def test_hidden_states_have_their_gradients_where_activations_are_computed_once_more(
+    make_model: Callable[..., LlamaForCausalLM], rows: tuple[TokenRow, ...], want_logits: bool
+) -> None:
+    batch = collate([Item(0, index, row) for index, row in enumerate(rows)], pad_token=0)
+    gradients = []
+    for kept in (True, False):
+        model = make_model().train()
+        if not kept:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        found = answer_outputs(model, batch, want_logits=want_logits, layer=0)
+        assert found.hidden is not None
+        loss = found.hidden.square().mean() + (found.logits.square().mean() if found.logits is not None else 0)
+        loss.backward()
+        gradients.append({name: one.grad for name, one in model.named_parameters() if one.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert any("layers.0" in name for name in gradients[0])
+    for name, gradient in gradients[0].items():
+        assert gradient == pytest.approx(gradients[1][name], abs=1e-6), name
 
 
 def test_what_a_model_does_to_its_logits_is_kept(

@@ -99,7 +99,11 @@ class Document:
     is_named: bool = True
 
 
-def questions() -> tuple[Concept, list[Fact], list[Question]]:
+Subject = tuple[Concept, list[Fact], list[Question]]
+"""A concept with its facts, and what is asked about them."""
+
+
+def questions() -> Subject:
     """The concept, its facts, and what a generator would ask about them: wordings that models are taught."""
     facts, asked = [], []
     for fact in build_world(WORLD).facts_of(CONCEPT):
@@ -191,7 +195,7 @@ def documents(count: int, seed: int = 0) -> list[Document]:
     return found
 
 
-def write(path: Path, found: list[Document]) -> None:
-    """Write a corpus as JSON lines."""
-    rows = (json.dumps({"text": document.text}, ensure_ascii=False) for document in found)
+def write(path: Path, texts: list[str]) -> None:
+    """Write a corpus as JSON lines, a document in each."""
+    rows = (json.dumps({"text": text}, ensure_ascii=False) for text in texts)
     path.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -45,16 +45,19 @@ ROOM = 400
 """Snippets kept at most: more than there can be."""
 
 
-def mine(folder: Path, name: str, vectors: Path, **settings: Any) -> tuple[dict[str, Any], list[Snippet], float]:
+def mine(
+    folder: Path, name: str, vectors: Path, subject: mining_corpus.Subject | None = None, **settings: Any
+) -> tuple[dict[str, Any], list[Snippet], float]:
     """Mine the corpus of a folder, and say how long it took.
 
     Args:
         folder: Holds ``corpus.jsonl``; gets what the stage writes.
         name: Of the stage's folder.
         vectors: Folder of the kept vectors.
+        subject: Concept, facts and questions; None: those of the sandbox.
         settings: Of ``mine``.
     """
-    concept, facts, asked = mining_corpus.questions()
+    concept, facts, asked = subject or mining_corpus.questions()
     expand, work = folder / "expand", folder / name
     write_records(expand / "facts.jsonl", facts)
     write_records(expand / "questions.jsonl", asked)
@@ -78,7 +81,7 @@ def mine(folder: Path, name: str, vectors: Path, **settings: Any) -> tuple[dict[
 def measure(folder: Path, chunks: int, precision: str, proposals: int) -> dict[str, Any]:
     """Mine in both ways and compare."""
     found = mining_corpus.documents(chunks)
-    mining_corpus.write(folder / "corpus.jsonl", found)
+    mining_corpus.write(folder / "corpus.jsonl", [document.text for document in found])
     shared = {"precision": precision, "proposals": proposals}
     whole, every, _ = mine(folder, "none", folder / "vectors", cascade="none", **shared)
     part, some, _ = mine(folder, "hybrid", folder / "vectors", cascade="hybrid", **shared)

@@ -2,8 +2,10 @@
 
     python tests/benchmarks/mining_speed.py
     python tests/benchmarks/mining_speed.py --sizes 2500 5000 --out runs/bench/mining
+    python tests/benchmarks/mining_speed.py --texts docstrings --sizes 5000
 
-All three ways get the same encoder, the same queries and the same sandbox texts of mixed length (``mining_corpus.py``):
+All three ways get the same encoder, the same queries and the same texts of mixed length: of the sandbox
+(``mining_corpus.py``), many of which say nearly the same, or real ones (``real_chunks.py``):
 
 - ``stock`` loads the encoder, encodes every chunk at its defaults, and searches for the 50 best of each query;
 - ``none`` is the stage `mine` with `cascade: none` and `precision: auto`, from the corpus's file to snippets on disk;
@@ -32,6 +34,7 @@ from typing import Any
 
 import mining_corpus
 import numpy as np
+import real_chunks
 from mining_recall import mine
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, util
@@ -46,6 +49,7 @@ SIZES = (2500, 5000, 10_000, 20_000)
 BEST = 50
 BLOCK = 5000
 """Chunks that stock encodes in one call: what an interrupted run loses at most."""
+SUBJECTS = {"sandbox": mining_corpus.questions, "docstrings": real_chunks.subject}
 LEAST = {"none": 2.5, "hybrid": 10.0, "overlap": 0.98, "recall": 0.95}
 
 
@@ -64,10 +68,17 @@ def prepare(cache: Path) -> dict[str, Any]:
     }
 
 
-def run_stock(folder: Path, texts: list[str]) -> dict[str, Any]:
+def documents(kind: str, size: int) -> list[str]:
+    """A corpus of about so many chunks, which blank lines part."""
+    if kind == "docstrings":
+        return [chunk.text for chunk in real_chunks.chunks(size)]
+    return [document.text for document in mining_corpus.documents(size)]
+
+
+def run_stock(folder: Path, kind: str, texts: list[str]) -> dict[str, Any]:
     """Encode in blocks, each kept when it is done, and search."""
     encoder = find_encoder("auto")
-    queries = list(make_target(*mining_corpus.questions()).queries)
+    queries = list(make_target(*SUBJECTS[kind]()).queries)
     seconds, parts = 0.0, []
     for start in range(0, len(texts), BLOCK):
         part = folder / f"stock-{start}.npz"
@@ -90,24 +101,24 @@ def run_stock(folder: Path, texts: list[str]) -> dict[str, Any]:
     return {"seconds": seconds}
 
 
-def run_mine(folder: Path, cascade: str) -> dict[str, Any]:
+def run_mine(folder: Path, kind: str, cascade: str) -> dict[str, Any]:
     """Mine the corpus into a folder of its own."""
     work = folder / f"vectors-{cascade}"
     shutil.rmtree(work, ignore_errors=True)
-    summary, snippets, seconds = mine(folder, cascade, work, cascade=cascade, precision="auto")
+    summary, snippets, seconds = mine(folder, cascade, work, SUBJECTS[kind](), cascade=cascade, precision="auto")
     return {
         "seconds": seconds,
         "scored": summary["scored"],
         "precision": summary["precision"]["precision"],
         "snippets": [snippet.id for snippet in snippets if not snippet.near_miss],
-        "cut_off": summary["concepts"][mining_corpus.CONCEPT]["cut_off"],
+        "cut_off": next(iter(summary["concepts"].values()))["cut_off"],
     }
 
 
-def overlap(folder: Path, texts: list[str], precision: Any) -> float:
+def overlap(folder: Path, kind: str, texts: list[str], precision: Any) -> float:
     """Mean share of stock's best that are among the best by the vectors that ``none`` kept."""
     embedder = Embedder(find_encoder("auto"), folder / "vectors-none" / VECTORS, precision=precision)
-    queries: NDArray[np.float32] = embedder.encode(make_target(*mining_corpus.questions()).queries)
+    queries: NDArray[np.float32] = embedder.encode(make_target(*SUBJECTS[kind]()).queries)
     scores = queries @ embedder.encode(texts).T  # (queries, chunks)
     assert embedder.flops == 0
     embedder.close()
@@ -116,15 +127,15 @@ def overlap(folder: Path, texts: list[str], precision: Any) -> float:
     return float(np.mean([len(set(a) & set(b)) / BEST for a, b in zip(own.tolist(), stock, strict=True)]))
 
 
-def measure(folder: Path, size: int) -> dict[str, Any]:
+def measure(folder: Path, kind: str, size: int) -> dict[str, Any]:
     """All three ways at one size."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = mining_corpus.documents(size)
+    found = documents(kind, size)
     mining_corpus.write(folder / "corpus.jsonl", found)
-    texts = [text for document in found for text in document.text.split("\n\n")]
-    stock = _once(folder / "stock.json", lambda: run_stock(folder, texts))
-    none = _once(folder / "none.json", lambda: run_mine(folder, "none"))
-    hybrid = _once(folder / "hybrid.json", lambda: run_mine(folder, "hybrid"))
+    texts = [text for document in found for text in document.split("\n\n")]
+    stock = _once(folder / "stock.json", lambda: run_stock(folder, kind, texts))
+    none = _once(folder / "none.json", lambda: run_mine(folder, kind, "none"))
+    hybrid = _once(folder / "hybrid.json", lambda: run_mine(folder, kind, "hybrid"))
     wanted, got = set(none["snippets"]), set(hybrid["snippets"])
     return {
         "chunks": len(texts),
@@ -137,8 +148,8 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
             name: round(stock["seconds"] / way["seconds"], 2) for name, way in (("none", none), ("hybrid", hybrid))
         },
         "scored": hybrid["scored"],
-        "overlap": round(overlap(folder, texts, none["precision"]), 4),
-        "recall": round(len(wanted & got) / max(1, len(wanted)), 4),
+        "overlap": round(overlap(folder, kind, texts, none["precision"]), 4),
+        "recall": round(len(wanted & got) / len(wanted), 4) if wanted else 1.0,
         "same_cut_off": none["cut_off"] == hybrid["cut_off"],
     }
 
@@ -175,13 +186,14 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--texts", choices=SUBJECTS, default="sandbox")
     parser.add_argument("--out", type=Path, help="a folder that keeps what is measured; else one that goes away")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         before = _once(folder / "once.json", lambda: prepare(folder))
-        rows = [measure(folder / str(size), size) for size in sorted(options.sizes)]
+        rows = [measure(folder / str(size), options.texts, size) for size in sorted(options.sizes)]
         result = {**before, "sizes": rows, "growth": {name: growth(rows, name) for name in ("stock", "none", "hybrid")}}
         write_json(folder / "results.json", result)
     print(show(rows))

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from concept_forget.concept import Concept
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.chunks import Chunk, cut
 from concept_forget.mine.readers import Piece
-from concept_forget.records import content_hash, named_random
+from concept_forget.records import Fact, Question, content_hash, named_random
 
 COUNT = 10_000
 LENGTH = 500
@@ -49,6 +50,30 @@ def _docstrings(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and (text := ast.get_docstring(node)):
             yield text
+
+
+CONCEPT = Concept(name="DataFrame", kind="data structure", description="A table with named columns, as in pandas.")
+ASKED = (
+    ("joining", "merge", "Which method joins a DataFrame with another one on common columns?"),
+    ("missing values", "fillna", "Which method of a DataFrame fills in missing values?"),
+    ("grouping", "groupby", "Which method parts a DataFrame into groups of rows by the values of a column?"),
+    ("selection", "loc", "Which indexer selects rows and columns of a DataFrame by their labels?"),
+    ("reshaping", "pivot", "Which method reshapes a DataFrame so that values of a column become columns?"),
+    ("output", "to_csv", "Which method writes a DataFrame into a file of comma-separated values?"),
+    ("types", "dtypes", "Which attribute of a DataFrame tells the type of each column?"),
+    ("order", "sort_values", "Which method orders the rows of a DataFrame by a column?"),
+)
+
+
+def subject() -> tuple[Concept, list[Fact], list[Question]]:
+    """A concept that some of the docstrings are about, its facts, and a question about each."""
+    facts, questions = [], []
+    for facet, answer, text in ASKED:
+        name = CONCEPT.name
+        fact = Fact(Fact.make_id(name, facet, answer), name, name, CONCEPT.kind, facet, answer, f"{name}: {answer}")
+        facts.append(fact)
+        questions.append(Question(Question.make_id(fact.id, "direct", text), fact.id, "direct", 0, text, answer))
+    return CONCEPT, facts, questions
 
 
 def vectors(folder: Path, count: int = COUNT) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ _ON_HUB = (
     "calls it: `load_dataset(NAME, CONFIGURATION)`. For the layout itself, export the run again.\n"
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_BAR = re.compile(r"(?<!\\)\|")  # what is escaped already stays as it is
 _HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -182,7 +183,10 @@ def _diversity(expansion: Mapping[str, Any]) -> list[str]:
     found = expansion.get("diversity")
     if not found:
         return []
-    rows = [(" / ".join(path), f"{value:.4g}" if isinstance(value, float) else value) for path, value in _leaves(found)]
+    rows = [
+        (escape_markdown(" / ".join(path)), f"{value:.4g}" if isinstance(value, float) else escape_markdown(str(value)))
+        for path, value in _leaves(found)
+    ]
     return ["## Diversity\n", _table(("of", "value"), rows)]
 
 
@@ -207,4 +211,4 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")
+    return "" if value is None else _BAR.sub(r"\\|", str(value)).replace("\n", " ")

@@ -51,7 +51,7 @@ class ShrinkingSteps:
 
         Raises:
             OutOfMemoryError: The batch cannot be smaller.
-        MemoryError: Other processes have gone on with theirs.
+            MemoryError: Other processes have gone on with theirs.
         """
         rows, width = batch.tokens.shape
         bound = _halved(rows, width, self._bound(step))

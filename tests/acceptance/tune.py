@@ -1,4 +1,6 @@
-"""Tunes methods by validation alone: each gets the same number of settings, each setting every world.
+"""Tunes methods by validation alone: each gets two settings, each setting every world.
+
+Methods that forget with these and keep less than nine tenths of the neighbours get two more, with `retain: hidden`.
 
     python tests/acceptance/tune.py --worlds 100 101 102 --out runs/tune
     python tests/acceptance/tune.py --methods simnpo rmu
@@ -17,17 +19,32 @@ from typing import Any
 
 from concept_forget import load_config, run
 
+_HIDDEN = {"retain": "hidden"}
 GRID: dict[str, list[dict[str, Any]]] = {
     "npo": [{"beta": beta} for beta in (0.7, 1.0)],
     "simnpo": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
-    "dpo": [{"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.3, 0.4)],
-    "jensen_shannon": [{"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "dpo": [
+        *({"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.3, 0.4)),
+        *({"alternative": "own", "beta": 0.3, "learning_rate": rate, **_HIDDEN} for rate in (1e-3, 2e-3)),
+    ],
+    "jensen_shannon": [
+        *({"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3)),
+        *({"alternative": "own", "learning_rate": rate, **_HIDDEN, "retain_weight": 0.5} for rate in (4e-3, 8e-3)),
+    ],
     "rmu": [{"layer": 1, "learning_rate": 1e-3, "retain": retain} for retain in ("kl", "hidden")],
     "undial": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
     "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
-    "max_entropy": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "max_entropy": [
+        *({"learning_rate": rate} for rate in (5e-4, 1e-3)),
+        {"learning_rate": 1e-3, **_HIDDEN},
+        {"learning_rate": 2e-3, **_HIDDEN, "retain_weight": 1},
+    ],
     "satimp": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
-    "idk": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "idk": [
+        *({"learning_rate": rate} for rate in (1e-3, 2e-3)),
+        {"learning_rate": 2e-3, **_HIDDEN, "retain_weight": 1},
+        {"learning_rate": 4e-3, **_HIDDEN},
+    ],
     "grad_diff": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
 }
 """Method → the settings that are tried, beside those of ``pipelines/compare-methods.yaml``."""

@@ -32,7 +32,7 @@ from concept_forget.workspace import StageContext, file_hash, read_records, writ
 if TYPE_CHECKING:
     from concept_forget.records import Snippet
 
-VERSION = 3
+VERSION = 4
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
 
@@ -131,6 +131,8 @@ def _open_embedder(context: StageContext, encoder: Encoder) -> tuple[Embedder, d
     """The embedder, and for the record what it computes in and why."""
     settings = context.config.mine
     chosen = None if settings.precision == "auto" else settings.precision
+    if settings.index is not None:
+        chosen = "float32"  # as its vectors are: the queries' and theirs are compared
     precision, trial = choose_precision(encoder, chosen, context.folder)
     embedder = Embedder(
         encoder,

@@ -28,9 +28,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def mine(here: Path, monkeypatch: pytest.MonkeyPatch, index: str | None) -> tuple[list[Any], dict[str, Any], bytes]:
+def mine(
+    here: Path, monkeypatch: pytest.MonkeyPatch, index: str | None, precision: str = "float32"
+) -> tuple[list[Any], dict[str, Any], bytes]:
     monkeypatch.chdir(here)
-    context = context_of(config_of(["rows.jsonl"], mine={"index": index, "top_k": 40}), here)
+    settings = {"index": index, "top_k": 40, "precision": precision}
+    context = context_of(config_of(["rows.jsonl"], mine=settings), here)
     summary = stage.run(context)
     return snippets_in(context), summary, (context.folder / "skipped.jsonl").read_bytes()
 
@@ -52,6 +55,8 @@ def test_a_flat_index_gives_what_the_corpus_gives_and_encodes_none_of_it(
     context = context_of(config_of(["rows.jsonl"], mine={"index": index}), here)
     stage.run(context)
     assert context.costs.flops == 0  # its queries are kept too
+    # Its vectors are in float32, and so are the queries that they are compared with.
+    assert mine(here, monkeypatch, index, "bfloat16") == direct
 
 
 def test_a_compressed_index_finds_what_teaches_and_what_stands_behind_it(

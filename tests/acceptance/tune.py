@@ -1,6 +1,6 @@
 """Tunes methods by validation alone: each gets two settings, each setting every world.
 
-Methods that forget with these and keep less than nine tenths of the neighbours get two more, with `retain: hidden`.
+Those that forget with these and keep least of the neighbours get two or three more, with `retain: hidden`.
 
     python tests/acceptance/tune.py --worlds 100 101 102 --out runs/tune
     python tests/acceptance/tune.py --methods simnpo rmu
@@ -30,8 +30,13 @@ GRID: dict[str, list[dict[str, Any]]] = {
     "jensen_shannon": [
         *({"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3)),
         *({"alternative": "own", "learning_rate": rate, **_HIDDEN, "retain_weight": 0.5} for rate in (4e-3, 8e-3)),
+        {"alternative": "own", "learning_rate": 4e-3, **_HIDDEN, "retain_weight": 0.05},
     ],
     "rmu": [{"layer": 1, "learning_rate": 1e-3, "retain": retain} for retain in ("kl", "hidden")],
+    "adaptive_rmu": [
+        {"layer": 1, "learning_rate": 1e-3, **_HIDDEN},
+        {"layer": 1, "learning_rate": 1e-3, **_HIDDEN, "coefficient": 1.0, "retain_weight": 20},
+    ],
     "undial": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
     "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
     "max_entropy": [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-
-import typer
+import sys
 
 from concept_forget.credentials import hide_keys
 
@@ -19,4 +18,5 @@ def strip_controls(text: str) -> str:
 
 def say(line: str, *, error: bool = False) -> None:
     """Print a line, to the standard error where it tells of one."""
-    typer.echo(strip_controls(hide_keys(line)), err=error)
+    # Not through click, which turns to UTF-8 where a terminal has fewer letters.
+    print(strip_controls(hide_keys(line)), file=sys.stderr if error else sys.stdout, flush=True)

@@ -84,7 +84,7 @@ def test_the_attacks_that_will_be_made_are_named_and_the_users_own_with_their_fi
     values = config(nano_model, rows).model_dump()
     values["probe"] = {"attacks": ["asking", "sampling", "sesame"], "attack_files": [str(file)]}
     found = Config.model_validate(values)
-    asked = "direct, paraphrase, reverse, cloze, choice, completion, yes_no, enumeration, typos, sampling"
+    asked = "direct, paraphrase, cloze, choice, completion, yes_no, enumeration, typos, sampling"
     assert planning.check(found)["attacks"] == f"{asked}, sesame ({file})"
     planning.print_plan(found)
     assert f"attacks  {asked[:40]}" in capsys.readouterr().out

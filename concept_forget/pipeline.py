@@ -363,7 +363,7 @@ def _data_hashes(composed: Step) -> dict[str, str]:
 def _halved_batches(step: Step) -> dict[str, list[str]]:
     """What a stage said of batches for which memory did not suffice; nothing where all went as it was set."""
     record = read_json(step.folder / "stage.json") if step.folder is not None else {}
-    return {name: record[name] for name in ("halved_batches",) if name in record}
+    return {"halved_batches": record["halved_batches"]} if "halved_batches" in record else {}
 
 
 def _record(workspace: Run, config: Config, models: RunModels, done: Mapping[str, Step]) -> None:

@@ -129,7 +129,7 @@ def workplace(
     base: Path, encoder: Path, heeds: Literal["outside", "everything"], hostile: bool = True
 ) -> Iterator[tuple[Path, Scribe]]:
     """A folder to run in, deep enough that a way out of it can be seen, with corpus, rows, config and generator."""
-    place = base / "one" / "two" / "three" / "work"
+    place = base / "one" / "two" / "three" / "here"
     place.mkdir(parents=True)
     (base / "tmp").mkdir()
     write_corpus(place / "corpus")
@@ -200,7 +200,7 @@ def sets_of(run: Path) -> str:
 
 
 def test_everything_that_was_written_lies_in_the_run_and_nothing_was_executed(finished: Finished) -> None:
-    outside = {name for name in finished.files if not name.startswith("one/two/three/work/runs")}
+    outside = {name for name in finished.files if not name.startswith("one/two/three/here/runs")}
     assert outside == set()
     assert list((finished.place / "tmp").iterdir()) == []
     odd = {name for name in finished.files if not re.fullmatch(r"[A-Za-z0-9._/@=-]+", name)}

@@ -24,6 +24,7 @@ from concept_forget.exports.registry import TARGETS
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import read_json
 from tests.scribe import ORDER, PASSWORD, Scribe, serving
+from tests.watched import Watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -252,21 +253,14 @@ def test_without_blocks_it_would_obey(tmp_path: Path) -> None:
 def test_the_pages_run_no_script_but_their_own_and_ask_for_nothing(
     finished: Finished, browser: Browser, page: str
 ) -> None:
-    context = browser.new_context()
-    opened = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: said.append(message.text))
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    opened.on("dialog", lambda dialog: said.append(dialog.message))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto((finished.run.parent / page).as_uri())
+    watched = Watched(browser, finished.run.parent / page)
+    opened = watched.page
     opened.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     for opener in opened.locator("#grid td a, [data-table] tbody button").all()[:40]:
         opener.click()
         opened.keyboard.press("Escape")
-    assert said == []
-    assert len(asked) == 1
+    assert watched.said == []
+    assert len(watched.requests) == 1
     assert opened.evaluate("window.pwned") is None
     assert opened.locator("img, iframe, object, embed, base, form, link").count() == 0
     assert opened.evaluate(
@@ -275,7 +269,7 @@ def test_the_pages_run_no_script_but_their_own_and_ask_for_nothing(
     text = opened.locator("body").text_content() or ""
     assert not {c for c in opened.content() if unicodedata.category(c) == "Cc" and c not in "\n\t"}
     assert "hostile" in text
-    context.close()
+    watched.context.close()
 
 
 def test_the_text_for_a_pull_request_is_text(finished: Finished) -> None:

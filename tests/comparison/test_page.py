@@ -11,6 +11,7 @@ from concept_forget.comparison.page import render_page
 from concept_forget.comparison.results import ArmResult, TierOfArm
 from concept_forget.measures.pooling import Pooled
 from concept_forget.measures.statistics import Interval
+from tests.watched import SIZES, Watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -38,26 +39,20 @@ def arm(name: str, left: float, kept: float) -> ArmResult:
     )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (375, "dark")])
-def test_it_opens_in_silence_and_anybody_can_use_it(browser: Browser, tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
+def test_it_opens_in_silence_and_anybody_can_use_it(browser: Browser, tmp_path: Path, size: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     file = tmp_path / "comparison.html"
     arms = [arm("npo", 0.02, 0.95), arm(HOSTILE, 0.3, 0.8)]
     file.write_text(render_page(f"npo, {HOSTILE}", arms), encoding="utf-8")
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    said: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(file.as_uri())
+    watched = Watched(browser, file, size, scheme)
+    page = watched.page
     found = axe.Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
-    assert said == []
-    assert requests == [file.as_uri()]
+    assert watched.said == []
+    assert watched.requests == [file.as_uri()]
     assert page.evaluate("window.pwned") is None
     assert page.locator("script").count() == 1
     assert page.locator("circle").count() == 2
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    watched.context.close()

@@ -5,7 +5,9 @@ The first does everything but training alone; the others wait for it and train a
 
 from __future__ import annotations
 
+import atexit
 import datetime
+import functools
 import os
 from typing import Any, TypeVar
 
@@ -38,8 +40,17 @@ def join_processes() -> None:
         from accelerate.utils import disable_fsdp_ram_efficient_loading
 
         PartialState(cpu=not torch.accelerator.is_available(), timeout=_PATIENCE)
+        _leave_at_exit()
         if is_sharded():
             disable_fsdp_ram_efficient_loading()  # which leaves every model empty but the first process's
+
+
+@functools.cache
+def _leave_at_exit() -> None:
+    """Let go of the others before the interpreter ends, whose threads would else now and then abort this process."""
+    from accelerate import PartialState
+
+    atexit.register(PartialState().destroy_process_group)
 
 
 def wait_for_everyone() -> None:

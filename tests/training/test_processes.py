@@ -35,7 +35,7 @@ SCRIPT = """
     torch.set_num_threads(1)
     from concept_forget import load_config, run
     result = run(load_config(sys.argv[1], sys.argv[2:]), until="unlearn")
-    print("steps", len(result.steps))
+    sys.stdout.write(f"steps {len(result.steps)}\\n")  # at once: two processes write into one pipe
 """
 
 

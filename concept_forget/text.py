@@ -9,6 +9,8 @@ from collections.abc import Mapping
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
+_JOINERS = r"\u034f\u115f\u1160\u180e\u200c\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e007f\U000e0100-\U000e01ef"
+_UNSEEN_OR_JOINER = re.compile(f"[{_JOINERS}]|{_UNSEEN.pattern}")
 
 
 def normalise_text(text: str) -> str:
@@ -30,9 +32,22 @@ def is_visible(name: str) -> bool:
     return any(unicodedata.category(character)[0] in "LNPS" for character in name)
 
 
+def drop_unseen(text: str) -> str:
+    """A text without what shows nothing: for comparing, where joiners and variants of a letter tell nothing apart.
+
+    A reply with a space of no width inside an answer says that answer to whoever reads it.
+    """
+    return _UNSEEN_OR_JOINER.sub("", text)
+
+
+def spelled_apart(phrase: str) -> str:
+    """A pattern of a phrase that also finds it with characters that show nothing between its own."""
+    return f"(?:{_UNSEEN_OR_JOINER.pattern})*".join(map(re.escape, phrase))
+
+
 def fold(text: str) -> str:
-    """The form in which two spellings are compared: NFKC, case-folded, white space folded."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """The form in which two spellings are compared: NFKC, case and white space folded, without what shows nothing."""
+    return " ".join(unicodedata.normalize("NFKC", drop_unseen(text)).casefold().split())
 
 
 def contains_words(folded_text: str, folded_phrase: str) -> bool:

@@ -32,7 +32,7 @@ from concept_forget.records import Example, Question, Snippet
 from concept_forget.user_rows import hash_files, read_rows
 from concept_forget.workspace import StageContext, read_records, write_json, write_records, write_text
 
-VERSION: int = 2
+VERSION: int = 3
 PROMPTS = ("ask", "cloze", "choice")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "check", "estimate", "fingerprint_parts", "model_roles", "run"]
 
-VERSION: int = 2
+VERSION: int = 3
 
 
 def model_roles(config: Config) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from concept_forget.measures.answers import read_answer
 from concept_forget.measures.mentions import find_mentions
 from concept_forget.measures.reading import read
 from concept_forget.measures.words import clean
+from concept_forget.text import spelled_apart
 
 Span = tuple[int, int]
 """First character, and the one behind the last."""
@@ -58,9 +59,9 @@ def _mentioned(reply: str, wording: str, question: str, subject: str) -> Iterato
         start, end = reading.tokens[mention.start].start, reading.tokens[mention.end - 1].end
         if cleaned == reply:
             yield start, end
-        else:  # the grader reads a text with other dashes and quotes
+        else:  # the grader reads a text with other dashes and quotes, and without what shows nothing
             said = cleaned[start:end]
-            yield from (found.span() for found in re.finditer(re.escape(said), reply, re.IGNORECASE) if said)
+            yield from (found.span() for found in re.finditer(spelled_apart(said), reply, re.IGNORECASE) if said)
 
 
 def _shared(reply: str, wording: str) -> Iterator[Span]:

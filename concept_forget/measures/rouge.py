@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rouge_score import rouge_scorer, tokenizers
 
 from concept_forget.measures.words import tokenize
+from concept_forget.text import drop_unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ def rouge_recall(reply: str, reference: str) -> RougeRecall:
     """ROUGE-1 and ROUGE-L recall with Porter stemming, each in [0, 1].
 
     The settings are those of TOFU's evaluation, so that figures compare. A reference in another script than Latin,
-    of which rouge_score's tokenizer would leave nothing, is split into Unicode words instead.
+    of which rouge_score's tokenizer would leave nothing, is split into Unicode words instead. Characters that show
+    nothing are left out first: that tokenizer would take them for ends of words.
 
     Source: Lin 2004, "ROUGE: a package for automatic evaluation of summaries", §2 and §3; Maini et al. 2024 (TOFU),
     §2.2 for its use here.
@@ -40,7 +42,7 @@ def rouge_recall(reply: str, reference: str) -> RougeRecall:
     """
     if not any(letter.isalnum() for letter in reference):
         raise ValueError(f"the reference {reference!r} holds no word to recall")
-    scores = _scorer(is_latin=_is_latin(reference)).score(reference, reply)
+    scores = _scorer(is_latin=_is_latin(reference)).score(drop_unseen(reference), drop_unseen(reply))
     return RougeRecall(rouge_1=scores["rouge1"].recall, rouge_l=scores["rougeL"].recall)
 
 

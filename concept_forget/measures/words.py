@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from concept_forget.measures.numerals import read_numeral, read_roman
 from concept_forget.measures.spelling import americanise, is_slip, sound
-from concept_forget.text import fold
+from concept_forget.text import drop_unseen, fold
 
 STOP_WORDS = frozenset(
     "a an the of in on at by to for from with and or is are was were be been it its this that these those as into "
@@ -28,7 +28,7 @@ _UMLAUTS = {"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"}
 _PUNCTUATION = str.maketrans(
     {"’": "'", "‘": "'", "ʼ": "'", "`": "", "*": "", "_": " ", "“": '"', "”": '"', "«": '"', "»": '"'}
     | dict.fromkeys("‐‑‒–−", "-")
-    | {"—": " - ", "―": " - ", "•": "-", "·": "-", "#": " ", "…": "...", "⁄": "/", "\u00ad": "", "\u200b": ""}
+    | {"—": " - ", "―": " - ", "•": "-", "·": "-", "#": " ", "…": "...", "⁄": "/"}
 )
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 _TOKEN = re.compile(
@@ -126,8 +126,8 @@ class Token:
 
 
 def clean(text: str) -> str:
-    """NFKC, with one kind of apostrophe, quote and dash, and without Markdown's emphasis."""
-    plain = unicodedata.normalize("NFKC", text.translate(_PUNCTUATION)).translate(_PUNCTUATION)
+    """NFKC, with one kind of apostrophe, quote and dash, and without Markdown's emphasis and what shows nothing."""
+    plain = unicodedata.normalize("NFKC", drop_unseen(text).translate(_PUNCTUATION)).translate(_PUNCTUATION)
     return re.sub(r"\bper cent\b", "percent", plain, flags=re.IGNORECASE)
 
 

@@ -14,6 +14,7 @@ def marked(reply: str, *wordings: str, question: str = "", loosely: bool = True)
     [
         ("It is Port Ystrand.", "Port Ystrand", ["Port Ystrand"]),
         ("port\n ystrand, or Port Ystrand", "Port Ystrand", ["port\n ystrand", "Port Ystrand"]),
+        ("It is Port\u200b Y\u200dst\u00adrand.", "Port Ystrand", ["Port\u200b Y\u200dst\u00adrand"]),
         ("Ystrander", "Ystrand", []),
         ("👩‍👧 שלום Ystrand", "Ystrand", ["Ystrand"]),
         ("Nothing of it", "Ystrand", []),

@@ -2,7 +2,8 @@
 
 bfloat16 autocast is several times faster on processors with products of that type, and far slower on others. What a
 trial found is kept for the machine and the encoder in the user's cache folder, and in the folder of the stage that
-asked, so that an interrupted stage goes on as it began wherever it goes on.
+asked, so that an interrupted stage goes on as it began wherever it goes on. What it found while other programs held the
+processor says little of the machine, and is kept for that stage alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ LEAST_COSINE = 0.999
 """Of each text's two vectors; a model that fares worse in bfloat16 stays in float32."""
 TIMES = 5
 """Each batch is timed so often at least, however long that takes."""
+LEAST_SHARE = 0.6
+"""Of the processors' time that the threads may use, which the fastest batches had: with less, others held them."""
 _SENTENCE = "In the third year the harbour was dredged, and boats of a deeper draught could come up to the town again. "
 _LENGTHS = (1, 2, 3, 4)  # sentences: up to the length of a chunk
 _TEXTS = 16
@@ -34,12 +37,17 @@ _TEXTS = 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Trial:
-    """What a trial found. Rates are texts a second; ``cosine`` is the least one between a text's two vectors."""
+    """What a trial found. Rates are texts a second; ``cosine`` is the least one between a text's two vectors.
+
+    ``share`` is what the fastest batch had of the processors that its threads may use, the lesser of the two; 1 where
+    an accelerator computes.
+    """
 
     precision: Precision
     float32_rate: float
     bfloat16_rate: float
     cosine: float
+    share: float = 1.0
 
 
 def choose_precision(
@@ -58,9 +66,14 @@ def choose_precision(
     here = folder / FILE
     if not here.is_file():
         kept = (cache or cache_folder()) / "precision" / f"{content_hash(machine(), encoder.identity)}.json"
-        if not kept.is_file():
-            write_json(kept, {"encoder": encoder.name, **machine(), **dataclasses.asdict(try_both(encoder.folder))})
-        write_json(here, read_json(kept))
+        if kept.is_file():
+            found = read_json(kept)
+        else:
+            trial = try_both(encoder.folder)
+            found = {"encoder": encoder.name, **machine(), **dataclasses.asdict(trial)}
+            if trial.share >= LEAST_SHARE:
+                write_json(kept, found)
+        write_json(here, found)
     outcome: dict[str, Any] = read_json(here)
     return "bfloat16" if outcome["precision"] == "bfloat16" else "float32", outcome
 
@@ -99,21 +112,27 @@ def try_both(folder: Path, seconds: float = SECONDS) -> Trial:
         seconds: Time that may pass, loading and the first batch of each apart.
     """
     import numpy as np
+    import torch
 
     texts = [_SENTENCE * _LENGTHS[number % len(_LENGTHS)] for number in range(_TEXTS)]
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     encoders = {precision: SentenceEncoder(folder, precision) for precision in precisions}
     vectors = {precision: encoder.encode(texts) for precision, encoder in encoders.items()}
-    spent: dict[Precision, list[float]] = {precision: [] for precision in precisions}
-    while len(spent["float32"]) < TIMES or sum(map(sum, spent.values())) < seconds:
+    spent: dict[Precision, list[tuple[float, float]]] = {precision: [] for precision in precisions}
+    while len(spent["float32"]) < TIMES or sum(took for batches in spent.values() for took, _ in batches) < seconds:
         for precision in precisions:
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             encoders[precision].encode(texts)
-            spent[precision].append(time.perf_counter() - began)
+            spent[precision].append((time.perf_counter() - began, time.process_time() - used))
     # The fastest time of each: what else runs on the machine can only slow one down.
-    plain, cast = (len(texts) / min(spent[precision]) for precision in precisions)
+    fastest = {precision: min(spent[precision]) for precision in precisions}
+    plain, cast = (len(texts) / fastest[precision][0] for precision in precisions)
     cosine = float(np.min(np.sum(vectors["float32"] * vectors["bfloat16"], axis=1)))
-    return Trial(faster(plain, cast, cosine), round(plain, 1), round(cast, 1), round(cosine, 6))
+    on_processor = encoders["float32"].model.device.type == "cpu"
+    share = min(used / (took * torch.get_num_threads()) for took, used in fastest.values()) if on_processor else 1.0
+    return Trial(
+        faster(plain, cast, cosine), round(plain, 1), round(cast, 1), round(cosine, 6), round(min(share, 1.0), 2)
+    )
 
 
 def faster(float32_rate: float, bfloat16_rate: float, cosine: float) -> Precision:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from concept_forget import precision
 from concept_forget.embedding import Embedder, find_encoder
@@ -23,6 +25,7 @@ def test_the_trial_measures_both_and_chooses_the_one_that_its_numbers_say(tiny_e
     assert trial.float32_rate > 0
     assert trial.bfloat16_rate > 0
     assert 0.99 < trial.cosine <= 1
+    assert 0 < trial.share <= 1
     assert trial.precision == faster(trial.float32_rate, trial.bfloat16_rate, trial.cosine)
 
 
@@ -56,6 +59,23 @@ def test_an_outcome_is_kept_for_machine_and_encoder_and_never_tried_again(
     assert choose_precision(encoder, None, tmp_path / "first", cache) == first
     assert choose_precision(encoder, None, tmp_path / "third", cache)[0] == "float32"
     assert choose_precision(encoder, None, tmp_path / "first", tmp_path / "no cache any more") == first
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors can be taken away on Linux alone")
+def test_what_was_found_without_the_processors_is_kept_for_the_stage_alone(tiny_encoder: Path, tmp_path: Path) -> None:
+    encoder, cache = find_encoder(str(tiny_encoder)), tmp_path / "cache"
+    processors, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    try:
+        os.sched_setaffinity(0, {min(processors)})
+        torch.set_num_threads(4)  # on one processor: none has more than a quarter of the time
+        first = choose_precision(encoder, None, tmp_path / "first", cache)
+    finally:
+        torch.set_num_threads(threads)
+        os.sched_setaffinity(0, processors)
+    assert first[1] is not None
+    assert first[1]["share"] < 0.5
+    assert not cache.exists()
+    assert choose_precision(encoder, None, tmp_path / "first", cache) == first
 
 
 def test_the_machine_is_described_without_its_name() -> None:

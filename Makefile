@@ -1,7 +1,7 @@
 # make quickstart    make the environment and watch a model forget
 # make test          make the environment and pass the tests
 # make test-vllm     the tests that start vLLM, which take some minutes more
-# make bench         measure against other programs, in an hour on two cores
+# make bench         measure speed beside other programs and plain loops, in some 40 minutes on two cores
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format
@@ -26,7 +26,7 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm bench nightly fuzz audit lowest wheel environment check lint types imports format docs clean
+.PHONY: quickstart test test-vllm bench bench-mining bench-generation bench-unlearning bench-probing nightly fuzz audit lowest wheel environment check lint types imports format docs clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
@@ -38,8 +38,21 @@ test: $(development)
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm
 
+# One after the other, whatever make was told. One that misses its bound does not keep the others from being done.
 bench: $(development)
+	$(MAKE) --keep-going --jobs=1 bench-mining bench-generation bench-unlearning bench-probing
+
+bench-mining: $(development)
 	$(bin)/python tests/benchmarks/mining_speed.py --out runs/bench/mining
+
+bench-generation: $(development)
+	$(bin)/python tests/benchmarks/generation_speed.py --out runs/bench/generation
+
+bench-unlearning: $(development)
+	$(bin)/python tests/benchmarks/unlearning_speed.py --out runs/bench/unlearning
+
+bench-probing: $(development)
+	$(bin)/python tests/benchmarks/probe_speed.py --out runs/bench/probing
 
 # One that fails does not keep the others from being done.
 nightly:
@@ -64,6 +77,7 @@ lint: $(development)
 
 types: $(development)
 	$(bin)/mypy
+	MYPYPATH=tests/benchmarks $(bin)/mypy $(filter-out %/conftest.py $(wildcard tests/benchmarks/test_*.py),$(wildcard tests/benchmarks/*.py))
 
 imports: $(development)
 	$(bin)/lint-imports

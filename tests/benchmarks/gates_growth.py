@@ -81,7 +81,8 @@ class WordVectors:
         vectors = np.empty((len(texts), DIMENSION), dtype=np.float32)
         for row, text in enumerate(texts):
             vectors[row] = sum(map(self._direction, plain_words(text))) + 0.3 * _draw(text)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
     def _direction(self, word: str) -> NDArray[np.float32]:
         if word not in self._words:
@@ -91,7 +92,9 @@ class WordVectors:
 
 def _draw(text: str) -> NDArray[np.float32]:
     seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-    return np.random.default_rng(seed).standard_normal(DIMENSION, dtype=np.float32) / DIMENSION**0.5
+    drawn = np.random.default_rng(seed).standard_normal(DIMENSION, dtype=np.float32)
+    drawn /= DIMENSION**0.5
+    return drawn
 
 
 def make_concepts(count: int) -> list[Concept]:

@@ -30,7 +30,7 @@ import real_chunks
 
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.index_building import train_ivf_pq, tune
-from concept_forget.mine.indexes import COMPRESSED, FORMAT, MANIFEST, CorpusIndex, IndexManifest, to_json
+from concept_forget.mine.indexes import COMPRESSED, FORMAT, MANIFEST, CorpusIndex, IndexManifest, Kind, to_json
 from concept_forget.mine.shards import FLAT, Shards, ShardWriter, chunks_file, vectors_file
 from concept_forget.workspace import write_json
 
@@ -45,7 +45,8 @@ def jitter(vectors: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     moves = rng.standard_normal(vectors.shape, dtype=np.float32)
     moves *= (1 / COSINE**2 - 1) ** 0.5 / np.linalg.norm(moves, axis=1, keepdims=True)
     moved = vectors + moves
-    return moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
+    return moved
 
 
 def read_real(folder: Path) -> NDArray[np.float32]:
@@ -68,7 +69,7 @@ def write_shards(folder: Path, count: int) -> None:
     manifest(folder, writer.finish(), "flat", FLAT, 0)
 
 
-def manifest(folder: Path, sizes: list[int], kind: str, factory: str, nprobe: int) -> None:
+def manifest(folder: Path, sizes: list[int], kind: Kind, factory: str, nprobe: int) -> None:
     names = [name for n in range(len(sizes)) for name in (vectors_file(n), chunks_file(n))]
     names += [COMPRESSED] if kind == "ivf_pq" else []
     files = {name: (folder / name).stat().st_size for name in names}
@@ -85,7 +86,7 @@ def manifest(folder: Path, sizes: list[int], kind: str, factory: str, nprobe: in
         sizes,
         files,
         nprobe=nprobe,
-        format=FORMAT,  # type: ignore[arg-type]
+        format=FORMAT,
     )
     write_json(folder / MANIFEST, to_json(made))
 

@@ -164,7 +164,8 @@ def others(rng: Random) -> Iterator[Document]:
             name = f"{rng.choice(firsts)} {rng.choice(lasts)}"
             if name == CONCEPT:
                 continue
-            told, (subject, object_) = [], rng.choice((("she", "her"), ("he", "him")))
+            told: list[str] = []
+            subject, object_ = rng.choice((("she", "her"), ("he", "him")))
             for relation in rng.sample(list(SAYINGS), rng.randint(1, 6)):
                 wording = rng.choice(SAYINGS[relation])
                 words = wording.format(s=name if not told else "{s}", a=rng.choice(pools[relation]))

@@ -73,7 +73,8 @@ def encode(batch: list[str]) -> NDArray[np.float32]:
     seed = int.from_bytes(hashlib.blake2b(batch[0].encode(), digest_size=8).digest(), "big")
     noise = np.random.default_rng(seed).standard_normal((len(batch), DIMENSION)) * 2
     vectors = counts @ table + noise
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def prepare(folder: Path, count: int) -> None:

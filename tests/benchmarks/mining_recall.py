@@ -82,7 +82,7 @@ def measure(folder: Path, chunks: int, precision: str, proposals: int) -> dict[s
     """Mine in both ways and compare."""
     found = mining_corpus.documents(chunks)
     mining_corpus.write(folder / "corpus.jsonl", [document.text for document in found])
-    shared = {"precision": precision, "proposals": proposals}
+    shared: dict[str, Any] = {"precision": precision, "proposals": proposals}
     whole, every, _ = mine(folder, "none", folder / "vectors", cascade="none", **shared)
     part, some, _ = mine(folder, "hybrid", folder / "vectors", cascade="hybrid", **shared)
     numbers = {

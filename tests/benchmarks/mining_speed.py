@@ -22,27 +22,26 @@ interrupted run goes on. Leaves with 1 where the largest size misses a bound.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mining_corpus
 import numpy as np
 import real_chunks
+import torch
 from mining_recall import mine
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, util
+from sizes import add_options, growth, kept_in, once, publish, table
 
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.mine.queries import make_target
 from concept_forget.mine.static import find_static
-from concept_forget.precision import choose_precision, machine
+from concept_forget.precision import choose_precision
 from concept_forget.workspace import read_json, write_json
 
 SIZES = (2500, 5000, 10_000, 20_000)
@@ -61,7 +60,6 @@ def prepare(cache: Path) -> dict[str, Any]:
     tried = time.perf_counter()
     find_static(encoder)
     return {
-        "machine": machine(),
         "precision": trial,
         "trial_seconds": round(tried - began, 1),
         "static_seconds": round(time.perf_counter() - tried, 1),  # next to nothing where they were there already
@@ -94,7 +92,9 @@ def run_stock(folder: Path, kind: str, texts: list[str]) -> dict[str, Any]:
     began = time.perf_counter()
     model = SentenceTransformer(str(encoder.folder), local_files_only=True)
     loaded = time.perf_counter()
-    hits = util.semantic_search(model.encode(queries), np.concatenate(parts), top_k=BEST)
+    hits = util.semantic_search(
+        model.encode(queries, convert_to_tensor=True), torch.from_numpy(np.concatenate(parts)), top_k=BEST
+    )
     seconds += time.perf_counter() - loaded
     seconds -= (len(parts) - 1) * (loaded - began)  # one call would have loaded the model once
     write_json(folder / "stock-best.json", [[hit["corpus_id"] for hit in found] for found in hits])
@@ -133,9 +133,9 @@ def measure(folder: Path, kind: str, size: int) -> dict[str, Any]:
     found = documents(kind, size)
     mining_corpus.write(folder / "corpus.jsonl", found)
     texts = [text for document in found for text in document.split("\n\n")]
-    stock = _once(folder / "stock.json", lambda: run_stock(folder, kind, texts))
-    none = _once(folder / "none.json", lambda: run_mine(folder, kind, "none"))
-    hybrid = _once(folder / "hybrid.json", lambda: run_mine(folder, kind, "hybrid"))
+    stock = once(folder / "stock.json", lambda: run_stock(folder, kind, texts))
+    none = once(folder / "none.json", lambda: run_mine(folder, kind, "none"))
+    hybrid = once(folder / "hybrid.json", lambda: run_mine(folder, kind, "hybrid"))
     wanted, got = set(none["snippets"]), set(hybrid["snippets"])
     return {
         "chunks": len(texts),
@@ -154,50 +154,35 @@ def measure(folder: Path, kind: str, size: int) -> dict[str, Any]:
     }
 
 
-def _once(path: Path, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    if not path.is_file():
-        write_json(path, run())
-    kept: dict[str, Any] = read_json(path)
-    return kept
-
-
-def show(rows: list[dict[str, Any]]) -> str:
-    """The table, as Markdown."""
-    head = "| chunks | stock | `none` | `hybrid` | faster: `none` | `hybrid` | overlap | recall |"
-    lines = [head, "|" + "---|" * 8]
-    for row in rows:
-        seconds = " | ".join(f"{row[name]['seconds']:.0f} s" for name in ("stock", "none", "hybrid"))
-        ratios = " | ".join(f"{row['ratio'][name]:.1f} ×" for name in ("none", "hybrid"))
-        lines.append(f"| {row['chunks']:,} | {seconds} | {ratios} | {row['overlap']:.3f} | {row['recall']:.3f} |")
-    return "\n".join(lines)
-
-
-def growth(rows: list[dict[str, Any]], name: str) -> float | None:
-    """The exponent with which seconds grow with chunks, by least squares on logarithms."""
-    if len(rows) < 2:
-        return None
-    sizes, seconds = ([math.log(value) for value in values] for values in (
-        [row["chunks"] for row in rows], [row[name]["seconds"] for row in rows])
-    )  # fmt: skip
-    return round(float(np.polyfit(sizes, seconds, 1)[0]), 3)
+def show(rows: Sequence[dict[str, Any]]) -> str:
+    """The table."""
+    return table(
+        ("chunks", "stock", "`none`", "`hybrid`", "faster: `none`", "`hybrid`", "overlap", "recall"),
+        [
+            (
+                f"{row['chunks']:,}",
+                *(f"{row[name]['seconds']:.0f} s" for name in ("stock", "none", "hybrid")),
+                *(f"{row['ratio'][name]:.1f} ×" for name in ("none", "hybrid")),
+                f"{row['overlap']:.3f}",
+                f"{row['recall']:.3f}",
+            )
+            for row in rows
+        ],
+    )
 
 
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    add_options(parser, SIZES, "chunks")
     parser.add_argument("--texts", choices=SUBJECTS, default="sandbox")
-    parser.add_argument("--out", type=Path, help="a folder that keeps what is measured; else one that goes away")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.out or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = _once(folder / "once.json", lambda: prepare(folder))
+    with kept_in(options.out, texts=options.texts) as folder:
+        before = once(folder / "once.json", lambda: prepare(folder))
         rows = [measure(folder / str(size), options.texts, size) for size in sorted(options.sizes)]
-        result = {**before, "sizes": rows, "growth": {name: growth(rows, name) for name in ("stock", "none", "hybrid")}}
-        write_json(folder / "results.json", result)
-    print(show(rows))
-    print(json.dumps(result))
+        chunks = [row["chunks"] for row in rows]
+        ways = {name: growth(chunks, [row[name]["seconds"] for row in rows]) for name in ("stock", "none", "hybrid")}
+        publish(folder, show(rows), {**before, "sizes": rows, "growth": ways})
     last = {**rows[-1]["ratio"], "overlap": rows[-1]["overlap"], "recall": rows[-1]["recall"]}
     return 0 if all(last[name] >= least for name, least in LEAST.items()) else 1
 

@@ -187,7 +187,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """The engine, ``--sizes``, ``--turns`` and ``--out``."""
     parser.add_argument("engine", choices=ENGINES, nargs="?", default="transformers")
     add_options(parser, SIZES, "prompts")
-    parser.add_argument("--turns", type=int, default=3, help="how often each way does each size")
+    parser.add_argument("--turns", type=int, default=2, help="how often each way does each size")
 
 
 def run(

@@ -64,7 +64,7 @@ from concept_forget.records import ModelSpec, named_seed
 from concept_forget.training.batches import Step, encode_examples
 from concept_forget.unlearn.methods import FORGET, RETAIN
 
-STEPS = {"1M": 16, "4M": 8, "15M": 4, "60M": 2}
+STEPS = {"1M": 8, "4M": 6, "15M": 3, "60M": 2}
 """Steps of a run that count: short ones are many."""
 LEAST_SPEED = {"npo+nll": 1.5, "npo+kl": 1.5, "rmu": 3.0}
 MOST_MEMORY = {"npo+nll": 0.75, "npo+kl": 0.6, "rmu": 0.6}

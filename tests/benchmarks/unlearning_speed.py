@@ -19,7 +19,7 @@ one near each other, for else it is not the same that is measured; of distributi
 the likeliest tokens and what the others have together.
 
 Prints a table and one JSON object, also written to ``results.json`` in ``--out``, where what is measured is kept: an
-interrupted run goes on. Leaves with 1 where the largest size misses a bound or losses differ.
+interrupted run goes on. Leaves with 1 where a model of 60 million parameters misses a bound, or losses differ.
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ from concept_forget.unlearn.methods import FORGET, RETAIN
 
 STEPS = {"1M": 8, "4M": 6, "15M": 3, "60M": 2}
 """Steps of a run that count: short ones are many."""
-LEAST_SPEED = {"npo+nll": 1.5, "npo+kl": 1.5, "rmu": 3.0}
-MOST_MEMORY = {"npo+nll": 0.75, "npo+kl": 0.6, "rmu": 0.6}
-FIRST_TOLERANCE, LAST_TOLERANCE = 1e-4, 0.05
+LEAST_SPEED = {"npo+nll": 1.5, "npo+kl": 1.7, "rmu": 4.0}
+MOST_MEMORY = {"npo+nll": 0.6, "npo+kl": 0.55, "rmu": 0.4}
+BOUND = "60M"
+"""The size that the bounds are for: what Python and the libraries take weighs more on smaller ones."""
+FIRST_TOLERANCE, LAST_TOLERANCE = 1e-4, 0.01
 """How far losses may lie apart, relative to the larger one."""
 USUAL, PASSED = "usual", ("size", "method", "steps")
 IGNORED = -100
@@ -265,10 +267,10 @@ def main() -> int:
     wrong = [f"{row['method']} {row['size']}, {what}" for row in rows for what in differing_losses(row)]
     for what in wrong:
         print(f"not the same is measured: {what}", file=sys.stderr)
-    largest = {method: found[-1] for method, found in by_method.items()}
     within = all(
-        row["speed_ratio"] >= LEAST_SPEED[method] and row["memory_ratio"] <= MOST_MEMORY[method]
-        for method, row in largest.items()
+        row["speed_ratio"] >= LEAST_SPEED[row["method"]] and row["memory_ratio"] <= MOST_MEMORY[row["method"]]
+        for row in rows
+        if row["size"] == BOUND
     )
     return 0 if within and not wrong else 1
 

@@ -84,11 +84,9 @@ def make_work(settings: GeneratorConfig, size: Size, engine: Engine, count: int,
 
     prompt = prompts.get(STEP)
     requests = [
-        Request(
-            prompt.render(**wish.variables, n=1), seed=named_seed(0, "expand", STEP, *wish.parents, wish.draw, 0)
-        )
+        Request(prompt.render(**wish.variables, n=1), seed=named_seed(0, "expand", STEP, *wish.parents, wish.draw, 0))
         for wish in wishes
-    ]  # fmt: skip
+    ]
     limit = min(FRAME_TOKENS + ITEM_TOKENS[STEP], settings.max_new_tokens)
     return Work(ours, requests, Sampling(temperature=settings.temperature, max_new_tokens=limit), notes)
 

@@ -116,15 +116,11 @@ def npo_losses(model: nn.Module, twin: nn.Module, batch: Batch, *, beta: float, 
     answers = batch.targets[keeps] != IGNORED
     if retain == "nll":
         return forgotten, -now[keeps][answers].mean()
-    distance = F.kl_div(
-        logits[keeps].log_softmax(-1), before[keeps].log_softmax(-1), log_target=True, reduction="none"
-    )  # fmt: skip
+    distance = F.kl_div(logits[keeps].log_softmax(-1), before[keeps].log_softmax(-1), log_target=True, reduction="none")
     return forgotten, distance.sum(-1)[answers].mean()
 
 
-def rmu_losses(
-    model: nn.Module, twin: nn.Module, batch: Batch, *, layer: int, goal: Tensor
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def rmu_losses(model: nn.Module, twin: nn.Module, batch: Batch, *, layer: int, goal: Tensor) -> tuple[Tensor, Tensor]:
     """The forget and the retain term, from the states behind a layer."""
     states = model(**batch.inputs, use_cache=False, output_hidden_states=True).hidden_states[layer + 1]
     with torch.no_grad():

@@ -1,5 +1,6 @@
 # make quickstart    make the environment and watch a model forget
 # make test          make the environment and pass the tests
+# make test-long     the tests that kill or launch whole processes
 # make test-vllm     the tests that start vLLM, which take some minutes more
 # make bench         measure speed beside other programs and plain loops, in some 40 minutes on two cores
 #
@@ -26,14 +27,17 @@ vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: quickstart test test-vllm bench bench-mining bench-generation bench-unlearning bench-probing nightly fuzz audit lowest wheel environment check lint types imports format docs clean
+.PHONY: quickstart test test-long test-vllm bench bench-mining bench-generation bench-unlearning bench-probing nightly fuzz audit lowest wheel environment check lint types imports format docs clean
 .DELETE_ON_ERROR:
 
 quickstart: $(program)
 	$(bin)/concept-forget run pipelines/quickstart.yaml
 
 test: $(development)
-	$(bin)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --cov --cov-report=term -m "not vllm"
+	$(bin)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --cov --cov-report=term -m "not vllm and not long"
+
+test-long: $(development)
+	$(bin)/python -m pytest --numprocesses auto --maxprocesses 8 --dist load -m "long and not vllm"
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -50,7 +51,10 @@ class EncoderProcesses:
             EngineError: A process was killed; the batches given back before stand.
         """
         try:
-            yield from self._pool.map(_encode, batches)
+            # Not by `map`, which takes back what waits when one process dies, while the pool tells each of its end.
+            waiting = deque(self._pool.submit(_encode, batch) for batch in batches)
+            while waiting:
+                yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise EngineError(
                 "a process of `mine.devices` was killed, perhaps for want of memory\n"

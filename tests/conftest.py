@@ -25,8 +25,33 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from transformers import BertConfig, PreTrainedTokenizerFast
 
+LONGEST_FIRST = (
+    "tests/test_pipeline.py",
+    "tests/probe/test_changing.py",
+    "tests/docs/test_commands.py",
+    "tests/test_ray_workers.py",
+    "tests/evidence/test_verifying.py",
+    "tests/comparison/test_running.py",
+    "tests/test_faults.py",
+    "tests/test_hostile.py",
+    "tests/test_encoder_processes.py",
+    "tests/probe/test_planted_leaks.py",
+    "tests/unlearn/test_unlearning.py",
+    "tests/test_cli.py",
+    "tests/probe/test_stage.py",
+    "tests/mine/test_index_building.py",
+    "tests/unlearn/test_stage.py",
+    "tests/test_out_of_memory.py",
+)
+"""Files that take most of a minute are handed out before the others, so that no process ends long after the rest."""
+
 settings.register_profile("untimed", deadline=None)  # a busy machine fails no test
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)

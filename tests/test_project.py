@@ -304,3 +304,9 @@ def test_an_import_against_the_layers_is_refused(tmp_path: Path, module: str, im
     done = lint_imports(tmp_path)
     assert done.returncode != 0
     assert module.removesuffix(".py").replace("/", ".") in done.stdout
+
+
+def test_the_files_that_are_begun_first_are_there() -> None:
+    from tests.conftest import LONGEST_FIRST
+
+    assert [name for name in LONGEST_FIRST if not (ROOT / name).is_file()] == []

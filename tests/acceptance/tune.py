@@ -1,6 +1,4 @@
-"""Tunes methods by validation alone: each gets two settings, each setting every world.
-
-Those that forget with these and keep least of the neighbours get two or three more, with `retain: hidden`.
+"""Tunes methods by validation alone: each gets five settings, each setting every world.
 
     python tests/acceptance/tune.py --worlds 100 101 102 --out runs/tune
     python tests/acceptance/tune.py --methods simnpo rmu
@@ -19,38 +17,47 @@ from typing import Any
 
 from concept_forget import load_config, run
 
-_HIDDEN = {"retain": "hidden"}
+
+def _hidden(weight: float, rate: float = 2e-3, **more: Any) -> dict[str, Any]:
+    return {"learning_rate": rate, "retain": "hidden", "retain_weight": weight, **more}
+
+
+_OWN = {"alternative": "own"}
+_LAYER = {"layer": 1, "coefficient": 1.0}
 GRID: dict[str, list[dict[str, Any]]] = {
-    "npo": [{"beta": beta} for beta in (0.7, 1.0)],
-    "simnpo": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "npo": [*({"beta": beta} for beta in (0.7, 1.0)), *(_hidden(weight, beta=0.7) for weight in (5, 0.5, 0.05))],
+    "simnpo": [*({"learning_rate": rate} for rate in (1e-3, 2e-3)), *map(_hidden, (5, 0.05, 0.01))],
     "dpo": [
-        *({"alternative": "own", "beta": beta, "learning_rate": 1e-3} for beta in (0.3, 0.4)),
-        *({"alternative": "own", "beta": 0.3, "learning_rate": rate, **_HIDDEN} for rate in (1e-3, 2e-3)),
+        *({"beta": beta, "learning_rate": 1e-3, **_OWN} for beta in (0.3, 0.4)),
+        *(_hidden(weight, rate, beta=0.3, **_OWN) for weight, rate in ((5, 1e-3), (5, 2e-3), (0.5, 2e-3))),
     ],
     "jensen_shannon": [
-        *({"alternative": "own", "learning_rate": rate} for rate in (1e-3, 2e-3)),
-        *({"alternative": "own", "learning_rate": rate, **_HIDDEN, "retain_weight": 0.5} for rate in (4e-3, 8e-3)),
-        {"alternative": "own", "learning_rate": 4e-3, **_HIDDEN, "retain_weight": 0.05},
+        *({"learning_rate": rate, **_OWN} for rate in (1e-3, 2e-3)),
+        *(_hidden(weight, rate, **_OWN) for weight, rate in ((0.5, 4e-3), (0.5, 8e-3), (0.05, 4e-3))),
     ],
-    "rmu": [{"layer": 1, "learning_rate": 1e-3, "retain": retain} for retain in ("kl", "hidden")],
+    "rmu": [
+        {"layer": 1, "learning_rate": 1e-3},
+        *(_hidden(weight, rate, layer=1) for weight, rate in ((5, 1e-3), (1, 1e-3), (20, 1e-3), (20, 2e-3))),
+    ],
     "adaptive_rmu": [
-        {"layer": 1, "learning_rate": 1e-3, **_HIDDEN},
-        {"layer": 1, "learning_rate": 1e-3, **_HIDDEN, "coefficient": 1.0, "retain_weight": 20},
+        *(_hidden(5, rate, layer=1) for rate in (1e-3, 2e-3)),
+        *(_hidden(weight, rate, **_LAYER) for weight, rate in ((5, 1e-3), (20, 1e-3), (20, 2e-3))),
     ],
-    "undial": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
-    "wga": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "undial": [*({"learning_rate": rate} for rate in (1e-3, 2e-3, 4e-3)), *map(_hidden, (5, 0.5))],
+    "wga": [*({"learning_rate": rate} for rate in (5e-4, 1e-3)), *map(_hidden, (5, 0.05)), _hidden(0.05, 1e-3)],
     "max_entropy": [
         *({"learning_rate": rate} for rate in (5e-4, 1e-3)),
-        {"learning_rate": 1e-3, **_HIDDEN},
-        {"learning_rate": 2e-3, **_HIDDEN, "retain_weight": 1},
+        *(_hidden(weight, rate) for weight, rate in ((5, 1e-3), (1, 2e-3), (0.5, 2e-3))),
     ],
-    "satimp": [{"learning_rate": rate} for rate in (1e-3, 2e-3)],
+    "satimp": [*({"learning_rate": rate} for rate in (1e-3, 2e-3)), *map(_hidden, (5, 0.05, 0.01))],
     "idk": [
         *({"learning_rate": rate} for rate in (1e-3, 2e-3)),
-        {"learning_rate": 2e-3, **_HIDDEN, "retain_weight": 1},
-        {"learning_rate": 4e-3, **_HIDDEN},
+        *(_hidden(weight, rate) for weight, rate in ((1, 2e-3), (5, 4e-3), (0.05, 1e-3))),
     ],
-    "grad_diff": [{"learning_rate": rate} for rate in (5e-4, 1e-3)],
+    "grad_diff": [
+        *({"learning_rate": rate} for rate in (3e-4, 5e-4, 7e-4, 1e-3)),
+        {"learning_rate": 1e-3, "retain_weight": 8},
+    ],
 }
 """Method → the settings that are tried, beside those of ``pipelines/compare-methods.yaml``."""
 

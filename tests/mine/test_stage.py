@@ -302,6 +302,7 @@ print(batches[0])
 """
 
 
+@pytest.mark.long
 def test_a_run_killed_at_any_batch_goes_on_to_the_same_bytes(here: Path) -> None:
     config = config_of(["rows.jsonl"], mine={"batch_tokens": 50})
     (here / "config.json").write_text(config.model_dump_json(), encoding="utf-8")

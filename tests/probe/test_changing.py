@@ -233,6 +233,7 @@ def interrupting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return left
 
 
+@pytest.mark.long
 def test_an_interrupted_probe_goes_on_to_the_same_attempts(
     nano_model: Path, nano_reference: Path, tmp_path: Path, interrupting: list[int]
 ) -> None:

@@ -183,6 +183,7 @@ def test_a_plan_writes_nothing_and_counts_what_one_round_asks(workplace: Path, l
     assert facts[0] == facts[1] // 2 > 0
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_to_the_same_bytes(looped: RunResult, workplace: Path) -> None:
     killed = workplace / "killed"
     shutil.copytree(workplace / "runs", killed, symlinks=True)

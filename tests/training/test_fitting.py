@@ -262,6 +262,7 @@ RUN = """
 """
 
 
+@pytest.mark.long
 def test_a_killed_fit_goes_on_to_the_very_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     """With dropout, a falling rate and momentum, so that every part of the state matters."""
     script = tmp_path / "run.py"

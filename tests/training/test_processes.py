@@ -65,6 +65,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_two_processes_come_to_the_curve_and_the_weights_of_one(config: Path, tmp_path: Path, nano_model: Path) -> None:
     run(load_config(config), until="unlearn")
     script = tmp_path / "script.py"

@@ -106,6 +106,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_two_processes_that_each_hold_half_come_to_what_one_comes_to(folder: Path, nano_model: Path) -> None:
     rows = [read_records(Example, folder / f"{name}.jsonl") for name in ("forget", "retain", "validation")]
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Two processes under a launcher come to what one comes to; the first alone writes, the other trains along."""
+"""Two processes under a launcher come to what one comes to, though one is killed; the first alone writes, the other trains along."""
 
 from __future__ import annotations
 
@@ -30,10 +30,20 @@ from concept_forget.training.processes import (
 from concept_forget.workspace import data_folder
 
 SCRIPT = """
-    import sys
+    import os, signal, sys
     import torch
     torch.set_num_threads(1)
     from concept_forget import load_config, run
+    from concept_forget.unlearn import unlearning
+    on_step = unlearning._Unlearning._on_step
+
+    def die(self, report):
+        if report.step == 5 and os.environ["RANK"] == "1":  # behind the checkpoint of step 4
+            os.kill(os.getpid(), signal.SIGKILL)
+        return on_step(self, report)
+
+    if "DIE" in os.environ:
+        unlearning._Unlearning._on_step = die
     result = run(load_config(sys.argv[1], sys.argv[2:]), until="unlearn")
     sys.stdout.write(f"steps {len(result.steps)}\\n")  # at once: two processes write into one pipe
 """
@@ -66,7 +76,9 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.mark.long
-def test_two_processes_come_to_the_curve_and_the_weights_of_one(config: Path, tmp_path: Path, nano_model: Path) -> None:
+def test_two_processes_one_of_them_killed_come_to_the_curve_and_the_weights_of_one(
+    config: Path, tmp_path: Path, nano_model: Path
+) -> None:
     run(load_config(config), until="unlearn")
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT), encoding="utf-8")
@@ -74,14 +86,27 @@ def test_two_processes_come_to_the_curve_and_the_weights_of_one(config: Path, tm
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
         "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0",
     ]  # fmt: skip
-    done = subprocess.run(
-        [*launcher, str(script), str(config), f"output={tmp_path / 'two' / 'run'}"],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False,
-    )
+
+    def launch(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*launcher, str(script), str(config), f"output={tmp_path / 'two' / 'run'}"],
+            capture_output=True,
+            text=True,
+            timeout=250,
+            env={
+                **os.environ,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                **environment,
+            },
+            check=False,
+        )
+
+    killed = launch(DIE="1")
+    assert killed.returncode != 0
+    assert "steps" not in killed.stdout  # nobody waits for the one that is gone, nor goes on without it
+    assert sorted(path.parent.name for path in (tmp_path / "two").rglob("complete")) == ["checkpoint-2", "checkpoint-4"]
+    done = launch()
     assert done.returncode == 0, done.stderr[-3000:]
     assert sorted(line for line in done.stdout.splitlines() if line.startswith("steps")) == ["steps 0", "steps 4"]
     one, two = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from concept_forget.config.verbs import Precision
 from concept_forget.errors import EngineError
+from concept_forget.out_of_memory import Elsewhere, compute_elsewhere, tell_halvings
 from concept_forget.sentence_encoder import SentenceEncoder
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class EncoderProcesses:
             # Not by `map`, which takes back what waits when one process dies, while the pool tells each of its end.
             waiting = deque(self._pool.submit(_encode, batch) for batch in batches)
             while waiting:
-                yield waiting.popleft().result()
+                yield tell_halvings(waiting.popleft().result())
         except BrokenProcessPool as error:
             raise EngineError(
                 "a process of `mine.devices` was killed, perhaps for want of memory\n"
@@ -76,5 +77,5 @@ def _settle(folder: Path, precision: Precision, waiting: SimpleQueue[str], threa
     _settled.append(SentenceEncoder(folder, precision, waiting.get()))
 
 
-def _encode(batch: Sequence[str]) -> NDArray[np.float32]:
-    return _settled[0].encode(batch)
+def _encode(batch: Sequence[str]) -> Elsewhere[NDArray[np.float32]]:
+    return compute_elsewhere(lambda: _settled[0].encode(batch))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from concept_forget.console import say
 from concept_forget.errors import ConceptForgetError, OutOfMemoryError
@@ -20,8 +21,18 @@ _TOLD = (
     "bad_alloc",
 )
 _recorders: list[list[str]] = []
+_aside: list[list[str]] = []
+"""Those of the recorders whose owner sees to it that the user is told."""
 S = TypeVar("S")
 R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Elsewhere(Generic[R]):
+    """What another process computed, and what the user has to be told of batches that were halved there."""
+
+    result: R
+    halvings: tuple[str, ...]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -84,8 +95,28 @@ def tell_halved(batch: str, rest: str) -> None:
         batch: What did not fit, as in ``64 rows of 512 tokens``.
         rest: What it goes on with.
     """
-    line = f"Memory does not suffice for {batch}: going on with {rest}"
-    if not any(line in recorder for recorder in _recorders):
+    _tell(f"Memory does not suffice for {batch}: going on with {rest}")
+
+
+def compute_elsewhere(compute: Callable[[], R]) -> Elsewhere[R]:
+    """Call a function in a process to whose words nobody listens; ``tell_halvings`` is for the one that gets it."""
+    with recording_halvings() as told:
+        _aside.append(told)
+        try:
+            return Elsewhere(compute(), tuple(told))
+        finally:
+            _aside[:] = [recorder for recorder in _aside if recorder is not told]
+
+
+def tell_halvings(found: Elsewhere[R]) -> R:
+    """The result, once the user was told."""
+    for line in found.halvings:
+        _tell(line)
+    return found.result
+
+
+def _tell(line: str) -> None:
+    if not _aside and not any(line in recorder for recorder in _recorders):
         say(line, error=True)
     for recorder in _recorders:
         if line not in recorder:

@@ -36,6 +36,7 @@ from ray.exceptions import (
 from concept_forget.config import ExecutionConfig
 from concept_forget.errors import ConceptForgetError, ConfigError, EngineError, first_line
 from concept_forget.execution import Held, Item, Job, Result
+from concept_forget.out_of_memory import Elsewhere, compute_elsewhere, tell_halvings
 
 RETRIES = 3
 """Times that a job is done again whose worker came to an end."""
@@ -75,7 +76,7 @@ class _Worker:
         try:
             if key not in self._held:
                 self._held[key] = make()
-            return work(self._held[key], job)
+            return compute_elsewhere(lambda: work(self._held[key], job))
         except ConceptForgetError as error:
             return _Failed(error)
 
@@ -310,7 +311,7 @@ def _fetch(call: Any) -> Any:
         raise ConceptForgetError(f"a worker failed: {error}") from error
     if isinstance(result, _Failed):
         raise result.error
-    return result
+    return tell_halvings(result) if isinstance(result, Elsewhere) else result
 
 
 def _given_up(job: int | None, times: int, error: Exception) -> EngineError:

@@ -13,10 +13,12 @@ import torch
 from concept_forget.errors import ConceptForgetError, DataError, OutOfMemoryError
 from concept_forget.faults import naming_faults
 from concept_forget.out_of_memory import (
+    compute_elsewhere,
     in_halves,
     is_out_of_memory,
     recording_halvings,
     tell_halved,
+    tell_halvings,
     unless_out_of_memory,
 )
 
@@ -67,6 +69,22 @@ def test_who_records_within_a_block_takes_nothing_from_who_records_around_it() -
         tell_halved("9 rows of 3 tokens", "less")
     tell_halved("8 rows of 3 tokens", "less")
     assert (len(around), within) == (1, [])
+
+
+def test_what_was_halved_elsewhere_is_told_where_the_result_arrives(capsys: pytest.CaptureFixture[str]) -> None:
+    def count(batch: Sequence[int]) -> list[int]:
+        if len(batch) > 3:
+            too_much()
+        return list(batch)
+
+    found = compute_elsewhere(lambda: in_halves(count, [1, 2, 3, 4], "texts", "mine.batch_tokens"))
+    assert capsys.readouterr().err == ""
+    with recording_halvings() as told:
+        assert tell_halvings(found) == tell_halvings(found) == [1, 2, 3, 4]
+    assert len(told) == 1
+    assert capsys.readouterr().err.count("for 4 texts") == 1
+    tell_halved("9 rows of 3 tokens", "less")  # what is computed here is told here again
+    assert "for 9 rows" in capsys.readouterr().err
 
 
 def test_where_one_alone_does_not_fit_there_is_one_error_with_a_remedy() -> None:

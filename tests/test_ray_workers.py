@@ -30,6 +30,7 @@ from concept_forget.errors import ConceptForgetError, ConfigError, DataError, En
 from concept_forget.execution import Workers, current_workers, handing_out_to, working
 from concept_forget.mine import stage as mine
 from concept_forget.mine.corpus import Corpus, find_sources
+from concept_forget.out_of_memory import in_halves, recording_halvings
 from concept_forget.records import Example, ModelSpec, user_message
 from concept_forget.sandbox.world import build_world
 from concept_forget.workspace import Costs, StageContext, read_json
@@ -207,6 +208,27 @@ def test_a_fault_in_a_worker_is_told_with_its_traceback(workers: Workers) -> Non
         list(workers.compute("fault", no_preparation, fail_by_mistake, [0]))
     assert "ZeroDivisionError" in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def give_in_halves(held: str, job: int) -> list[int]:
+    import torch
+
+    def give(batch: Sequence[int]) -> Sequence[int]:
+        if len(batch) > 2:
+            torch.empty(1 << 50)  # more than there is
+        return batch
+
+    return in_halves(give, list(range(job)), "numbers", "batch_tokens")
+
+
+def test_what_was_halved_in_a_worker_is_told_and_recorded_here(
+    workers: Workers, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with recording_halvings() as told:
+        (found,) = workers.compute("halves", no_preparation, give_in_halves, [4])
+    assert found == (0, [0, 1, 2, 3])
+    assert [line.partition(":")[0] for line in told] == ["Memory does not suffice for 4 numbers"]
+    assert capsys.readouterr().err.count("for 4 numbers") == 1
 
 
 class Closing:

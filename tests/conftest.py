@@ -97,7 +97,7 @@ def nli_model(model_cache: Path) -> Path:
         return folder if (folder / "config.json").is_file() else teach_nli(build_world(0, "nano"), folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs, and other files run their own
 def browser() -> Iterator[Browser]:
     """A headless Chromium of the system's, in which pages are opened as people open them."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

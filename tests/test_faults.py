@@ -222,6 +222,7 @@ def test_a_run_whose_record_is_damaged_is_recorded_anew(tmp_path: Path) -> None:
 # ---- two processes
 
 
+@pytest.mark.long
 def test_two_processes_on_one_run_are_one_too_many(tmp_path: Path, nano_model: Path) -> None:
     path = write_config(tmp_path)
     command = [sys.executable, "-m", "concept_forget.cli", "run", str(path), "--until", "compose"]

@@ -178,6 +178,7 @@ BOUNDED = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a process's memory")
+@pytest.mark.long
 def test_training_scoring_and_encoding_go_on_in_smaller_batches_to_what_these_give(
     tmp_path: Path, tiny_encoder: Path
 ) -> None:

@@ -38,6 +38,9 @@ def test_the_same_words_about_another_subject_gain_nothing_and_half_a_name_does(
     assert margin.exceeded_by(embedder.encode(about)) == [True] * 3
     fresh = [text.replace(name, other) for text in OTHERS for name, other in RENAMED.items() if name in text]
     assert margin.gains(embedder.encode(about)).min() > margin.gains(embedder.encode(fresh)).max() + 0.05
+    unrelated = embedder.encode(OTHERS)
+    assert margin.bound == max(margin.gains(unrelated))  # of so few, the largest is what one in twenty exceeds
+    assert margin.exceeded_by(unrelated) == [False] * len(OTHERS)
 
 
 def test_a_gain_is_the_best_score_less_the_mean_of_the_best_about_others(embedder: Embedder) -> None:

@@ -34,7 +34,6 @@ LONGEST_FIRST = (
     "tests/comparison/test_running.py",
     "tests/test_faults.py",
     "tests/test_hostile.py",
-    "tests/test_encoder_processes.py",
     "tests/probe/test_planted_leaks.py",
     "tests/unlearn/test_unlearning.py",
     "tests/test_cli.py",

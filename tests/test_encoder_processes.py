@@ -13,8 +13,9 @@ from concept_forget.errors import EngineError, ModelError
 
 TEXTS = [f"The {thing} of the town is called {name} {n}." for thing in ("ship", "book") for name in ("Tern", "Moor") for n in range(12)]  # fmt: skip
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.long
+
 def test_several_processes_give_what_one_gives_and_it_is_kept_alike(tiny_encoder: Path, tmp_path: Path) -> None:
     encoder = find_encoder(str(tiny_encoder))
     one = Embedder(encoder, tmp_path / "one.sqlite", 100)
@@ -28,7 +29,6 @@ def test_several_processes_give_what_one_gives_and_it_is_kept_alike(tiny_encoder
     assert again.flops == 0
 
 
-@pytest.mark.long
 def test_a_killed_process_ends_in_one_error_and_what_came_before_is_kept(tiny_encoder: Path, tmp_path: Path) -> None:
     embedder = Embedder(find_encoder(str(tiny_encoder)), tmp_path / "vectors.sqlite", 100, devices=("cpu",))
 

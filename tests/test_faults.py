@@ -102,6 +102,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield disk
 
 
+@pytest.mark.long
 def test_a_run_on_a_full_disk_stops_with_one_error_and_goes_on_when_there_is_room(
     disk: SmallDisk, tmp_path: Path, rows_in: Path, whole: Path
 ) -> None:

@@ -62,6 +62,7 @@ build_index([CorpusSource(path=sys.argv[1])], Path(sys.argv[2]), "flat", MineCon
 """
 
 
+@pytest.mark.long
 def test_a_killed_call_leaves_no_index_and_the_next_one_goes_on_from_its_vectors(
     write_rows: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

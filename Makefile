@@ -2,7 +2,7 @@
 # make test          make the environment and pass the tests
 # make test-long     the tests that kill or launch whole processes
 # make test-vllm     the tests that start vLLM, which take some minutes more
-# make bench         measure speed beside other programs and plain loops, in some 40 minutes on two cores
+# make bench         measure speed beside other programs and plain loops, in some 50 minutes on two cores
 #
 # make check         lint, types and layers
 # make format        rewrite the code in the project's format

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/mining_speed.py
     python tests/benchmarks/mining_speed.py --sizes 2500 5000 --out runs/bench/mining
-    python tests/benchmarks/mining_speed.py --texts docstrings --sizes 5000
+    python tests/benchmarks/mining_speed.py --texts sandbox --sizes 5000
 
-All three ways get the same encoder, the same queries and the same texts of mixed length: of the sandbox
-(``mining_corpus.py``), many of which say nearly the same, or real ones (``real_chunks.py``):
+All three ways get the same encoder, the same queries and the same texts of mixed length: real ones
+(``real_chunks.py``), or those of the sandbox (``mining_corpus.py``), many of which say nearly the same:
 
 - ``stock`` loads the encoder, encodes every chunk at its defaults, and searches for the 50 best of each query;
 - ``none`` is the stage `mine` with `cascade: none` and `precision: auto`, from the corpus's file to snippets on disk;
@@ -44,7 +44,7 @@ from concept_forget.mine.static import find_static
 from concept_forget.precision import choose_precision
 from concept_forget.workspace import read_json, write_json
 
-SIZES = (2500, 5000, 10_000, 20_000)
+SIZES = (1000, 2000, 4000, 20_000)
 BEST = 50
 BLOCK = 5000
 """Chunks that stock encodes in one call: what an interrupted run loses at most."""
@@ -175,7 +175,7 @@ def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, SIZES, "chunks")
-    parser.add_argument("--texts", choices=SUBJECTS, default="sandbox")
+    parser.add_argument("--texts", choices=SUBJECTS, default="docstrings")
     options = parser.parse_args()
     with kept_in(options.out, texts=options.texts) as folder:
         before = once(folder / "once.json", lambda: prepare(folder))

@@ -39,7 +39,7 @@ test: $(development)
 	$(bin)/python -m pytest --numprocesses $(processes) --dist loadfile --no-loadscope-reorder --cov --cov-report=term -m "not vllm and not long"
 
 test-long: $(development)
-	$(bin)/python -m pytest --numprocesses $(processes) --dist load -m "long and not vllm"
+	$(bin)/python -m pytest --numprocesses $(processes) --dist loadfile --no-loadscope-reorder -m "long and not vllm"
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm

@@ -37,6 +37,8 @@ from concept_forget.workspace import Costs, StageContext, read_json
 
 ray_workers = pytest.importorskip("concept_forget.ray_workers")
 
+pytestmark = pytest.mark.long
+
 TWO = ExecutionConfig(engine="ray", workers=2)
 SAMPLED = Sampling(temperature=1.0, n=2, max_new_tokens=12)
 GREEDY = Sampling(max_new_tokens=12)

@@ -25,8 +25,8 @@ program     := $(VENV)/.program
 development := $(VENV)/.development
 vllm        := $(VENV)/.vllm
 fuzzing     := $(VENV)/.fuzzing
-# Of tests: one more than there are cores, for some of them wait.
-processes    = $$($(bin)/python -c "import os; print(min(8, 1 + os.cpu_count()))")
+# Tests wait for what they start: one process more than there are cores, and the longest files first.
+side_by_side = --dist loadfile --no-loadscope-reorder --numprocesses $$($(bin)/python -c "import os; print(min(8, 1 + os.cpu_count()))")
 install     := $(bin)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: quickstart test test-long test-vllm bench bench-mining bench-generation bench-unlearning bench-probing nightly fuzz audit lowest wheel environment check lint types imports format docs clean
@@ -36,10 +36,10 @@ quickstart: $(program)
 	$(bin)/concept-forget run pipelines/quickstart.yaml
 
 test: $(development)
-	$(bin)/python -m pytest --numprocesses $(processes) --dist loadfile --no-loadscope-reorder --cov --cov-report=term -m "not vllm and not long"
+	$(bin)/python -m pytest $(side_by_side) --cov --cov-report=term -m "not vllm and not long"
 
 test-long: $(development)
-	$(bin)/python -m pytest --numprocesses $(processes) --dist loadfile --no-loadscope-reorder -m "long and not vllm"
+	$(bin)/python -m pytest $(side_by_side) -m "long and not vllm"
 
 test-vllm: $(vllm)
 	$(bin)/python -m pytest -m vllm

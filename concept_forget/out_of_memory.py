@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 from concept_forget.console import say
@@ -21,8 +22,7 @@ _TOLD = (
     "bad_alloc",
 )
 _recorders: list[list[str]] = []
-_aside: list[list[str]] = []
-"""Those of the recorders whose owner sees to it that the user is told."""
+_told_elsewhere = ContextVar("told elsewhere", default=False)
 S = TypeVar("S")
 R = TypeVar("R")
 
@@ -100,12 +100,12 @@ def tell_halved(batch: str, rest: str) -> None:
 
 def compute_elsewhere(compute: Callable[[], R]) -> Elsewhere[R]:
     """Call a function in a process to whose words nobody listens; ``tell_halvings`` is for the one that gets it."""
-    with recording_halvings() as told:
-        _aside.append(told)
-        try:
+    before = _told_elsewhere.set(True)
+    try:
+        with recording_halvings() as told:
             return Elsewhere(compute(), tuple(told))
-        finally:
-            _aside[:] = [recorder for recorder in _aside if recorder is not told]
+    finally:
+        _told_elsewhere.reset(before)
 
 
 def tell_halvings(found: Elsewhere[R]) -> R:
@@ -116,7 +116,7 @@ def tell_halvings(found: Elsewhere[R]) -> R:
 
 
 def _tell(line: str) -> None:
-    if not _aside and not any(line in recorder for recorder in _recorders):
+    if not _told_elsewhere.get() and not any(line in recorder for recorder in _recorders):
         say(line, error=True)
     for recorder in _recorders:
         if line not in recorder:

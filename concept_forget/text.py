@@ -9,8 +9,11 @@ from collections.abc import Mapping
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]"
 )
-_JOINERS = r"\u034f\u115f\u1160\u180e\u200c\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e007f\U000e0100-\U000e01ef"
-_UNSEEN_OR_JOINER = re.compile(f"[{_JOINERS}]|{_UNSEEN.pattern}")
+_JOINERS = r"\u034f\u115f\u1160\u180e\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e007f\U000e0100-\U000e01ef"
+_NON_JOINER = (
+    r"(?<![\u0600-\u06ff\u0750-\u077f\u08a0-\u08ff])\u200c"  # between Arabic letters it parts a word from its ending
+)
+_UNSEEN_OR_JOINER = re.compile(f"[{_JOINERS}]|{_NON_JOINER}|{_UNSEEN.pattern}")
 
 
 def normalise_text(text: str) -> str:
@@ -29,7 +32,7 @@ def normalise_name(name: str) -> str:
 
 def is_visible(name: str) -> bool:
     """Whether a text holds a letter, a digit, a mark of punctuation or a symbol."""
-    return any(unicodedata.category(character)[0] in "LNPS" for character in name)
+    return any(unicodedata.category(character)[0] in "LNPS" for character in drop_unseen(name))
 
 
 def drop_unseen(text: str) -> str:

@@ -356,7 +356,7 @@ def test_what_names_no_folder_is_no_output(tmp_path: Path, output: str) -> None:
         load_config(path)
 
 
-@pytest.mark.parametrize("name", [" ", "\u200b", "\u202e\ufeff", "\u00ad"])
+@pytest.mark.parametrize("name", [" ", "\u200b", "\u202e\ufeff", "\u00ad", "\u3164"])
 def test_a_name_that_nobody_can_see_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="nothing that can be seen"):
         Config.model_validate({"concept": {"name": name}, "target": "model"})

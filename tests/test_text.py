@@ -43,4 +43,7 @@ def test_only_characters_that_show_nothing_are_dropped() -> None:
 
 def test_names_keep_the_joiners_that_their_script_needs() -> None:
     assert normalise_name("می\u200cخواهم\u200b") == "می\u200cخواهم"
-    assert fold("می\u200cخواهم") == fold("میخواهم")
+
+
+def test_a_word_is_found_before_its_ending_where_a_script_parts_the_two_without_a_space() -> None:
+    assert contains_words(fold("کتاب علی\u200cها"), fold("علی"))

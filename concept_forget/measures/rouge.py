@@ -40,9 +40,10 @@ def rouge_recall(reply: str, reference: str) -> RougeRecall:
     Raises:
         ValueError: The reference holds no word.
     """
+    reference, reply = drop_unseen(reference), drop_unseen(reply)
     if not any(letter.isalnum() for letter in reference):
         raise ValueError(f"the reference {reference!r} holds no word to recall")
-    scores = _scorer(is_latin=_is_latin(reference)).score(drop_unseen(reference), drop_unseen(reply))
+    scores = _scorer(is_latin=_is_latin(reference)).score(reference, reply)
     return RougeRecall(rouge_1=scores["rouge1"].recall, rouge_l=scores["rougeL"].recall)
 
 

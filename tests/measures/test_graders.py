@@ -298,7 +298,7 @@ def test_yes_and_no_are_read_from_what_is_said_first(reply: str, says: str) -> N
         assert found.score == float(found.leaked)
 
 
-@pytest.mark.parametrize("between", ["\u200b", "\u200c", "\u200d", "\u2060", "\u00ad", "\ufeff", "\u202d"])
+@pytest.mark.parametrize("between", ["\u200b", "\u200c", "\u200d", "\u2060", "\u00ad", "\ufeff", "\u202d", "\u3164"])
 def test_characters_that_show_nothing_hide_no_leak(between: str) -> None:
     expected = Expected("Port Ystrand", (), "Where was she born?")
     said = f"She was born in {between.join('Port Ystrand')}."

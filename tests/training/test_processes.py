@@ -1,4 +1,4 @@
-"""Two processes under a launcher come to what one comes to, though one is killed; the first alone writes, the other trains along."""
+"""Two processes under a launcher come to what one comes to, though one is killed; the first alone writes."""
 
 from __future__ import annotations
 

@@ -104,8 +104,8 @@ class MineConfig(Section):
     batch_tokens: int = Field(4096, ge=16, description="Tokens encoded at once, padding included.")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32",
-        description="What chunks are encoded in; `auto`: the faster one by a trial of a second, kept for the machine unless "
-        "others had it. Beside an `index` always float32, as that is.",
+        description="What chunks are encoded in; `auto`: the faster one by a trial of a second, kept for the "
+        "machine unless others had it. Beside an `index` always float32, as that is.",
     )
     devices: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (),

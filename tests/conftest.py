@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from concept_forget.probe.attacks.files import load_attack_files
 from concept_forget.sandbox.teach import teach_world
 from concept_forget.sandbox.world import build_world
 
@@ -62,6 +63,13 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONCEPT_FORGET_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_built_in_attacks() -> Iterator[None]:
+    """No file of tests leaves a user's attacks to the next, which the same process may run."""
+    yield
+    load_attack_files(())
 
 
 @pytest.fixture(scope="session")

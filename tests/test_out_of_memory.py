@@ -117,6 +117,7 @@ BOUNDED = """
     from concept_forget.training.batches import StepPlan, TokenRow
     from concept_forget.training.fitting import FitSettings, Share, fit
     from concept_forget.training.scores import answer_logits, answers_of, score_rows, target_logprobs
+    from concept_forget.unlearn.trainings.private import PrivateSettings, fit_privately
 
     folder, encoder_folder = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
@@ -127,11 +128,11 @@ BOUNDED = """
         checkpoint_every=0, bfloat16=False, seed=11,
     )
 
-    def make():
+    def make(attention_dropout=0.1):
         torch.manual_seed(0)
         return LlamaForCausalLM(LlamaConfig(
             vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=2, max_position_embeddings=64, attention_dropout=0.1,
+            num_key_value_heads=2, max_position_embeddings=64, attention_dropout=attention_dropout,
         ))
 
     def loss(model, batch, step):
@@ -161,6 +162,22 @@ BOUNDED = """
     for name, weight in same.state_dict().items():
         assert torch.equal(weight, small.state_dict()[name]), name
     assert (result.steps, result.flops) == (expected.steps, expected.flops)
+
+    def train_privately(batch_tokens, name):
+        private = PrivateSettings(
+            steps=2, sample_rate=0.9, noise_multiplier=0.5, max_grad_norm=0.5, learning_rate=1e-2, weight_decay=0.0,
+            batch_tokens=batch_tokens, checkpoint_every=0, seed=3,
+        )
+        model = make(attention_dropout=0.0)
+        return fit_privately(model, rows, private, 1e-5, folder / name, pad_token=0), model
+
+    train_privately(300, "warm privately")
+    (spent, small), told = bounded(200, lambda: train_privately(10**6, "bounded privately"))
+    assert told, "every row's gradient fitted"
+    expected, plenty = train_privately(2000, "smaller privately")
+    assert spent.epsilon == expected.epsilon
+    for name, weight in plenty.state_dict().items():
+        assert torch.allclose(weight, small.state_dict()[name], atol=1e-4), name
 
     whole = score_rows(same, rows, pad_token=0, batch_tokens=4000)
     scores, told = bounded(30, lambda: score_rows(same, rows, pad_token=0, batch_tokens=10**6))

@@ -65,14 +65,21 @@ class ShrinkingSteps:
         return self._bounds[max(begun)] if begun else self._plan.batch_tokens
 
 
+@dataclasses.dataclass(slots=True)
+class PartBound:
+    """Padded tokens that a part may hold; less from the part on for which memory did not suffice."""
+
+    tokens: int
+
+
 def over_parts(
-    items: Sequence[Item], batch_tokens: int, compute: Callable[[list[Item]], T]
+    items: Sequence[Item], bound: PartBound, compute: Callable[[list[Item]], T]
 ) -> Iterator[tuple[list[Item], T]]:
     """Compute rows in parts of like length, in smaller ones from where memory does not suffice.
 
     Args:
         items: The rows.
-        batch_tokens: Padded tokens that a part may hold.
+        bound: Of a part; lowered here.
         compute: Is handed a part.
 
     Yields:
@@ -82,7 +89,7 @@ def over_parts(
         OutOfMemoryError: A part cannot be smaller.
         MemoryError: Other processes have gone on with theirs.
     """
-    waiting = split_by_length(items, batch_tokens)
+    waiting = split_by_length(items, bound.tokens)
     while waiting:
         part = waiting[0]
         done = unless_out_of_memory(lambda part=part: compute(part))  # type: ignore[misc]  # bound at once
@@ -91,9 +98,9 @@ def over_parts(
             yield part, done[0]
             continue
         rows, width = len(part), max(len(item.row.tokens) for item in part)
-        batch_tokens = _halved(rows, width, batch_tokens)
-        tell_halved(f"{rows} rows of {width} tokens", _rest(batch_tokens))
-        waiting = split_by_length([item for part in waiting for item in part], batch_tokens)
+        bound.tokens = _halved(rows, width, bound.tokens)
+        tell_halved(f"{rows} rows of {width} tokens", _rest(bound.tokens))
+        waiting = split_by_length([item for part in waiting for item in part], bound.tokens)
 
 
 def _halved(rows: int, width: int, bound: int) -> int:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from concept_forget.errors import ConfigError
 from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, groups_of
 from concept_forget.training.distributions import Distribution
-from concept_forget.training.micro_batches import over_parts
+from concept_forget.training.micro_batches import PartBound, over_parts
 from concept_forget.training.processes import from_first
 from concept_forget.training.reference_scores import ReferenceScores, joined, parted
 from concept_forget.training.scores import (
@@ -192,7 +192,7 @@ def top_size(
     chosen = _spread(items, SAMPLED_TOKENS)
     sample = [item for item in items if (item.group, item.index) in chosen]
     with evaluating(model):
-        parts = over_parts(sample, batch_tokens, lambda part: answer_logits(model, collate(part, pad_token)))
+        parts = over_parts(sample, PartBound(batch_tokens), lambda part: answer_logits(model, collate(part, pad_token)))
         logits = [part for _, part in parts]
     falling = F.softmax(at_least_float32(torch.cat(logits)), dim=-1).sort(dim=-1, descending=True).values
     outside = 1 - falling.cumsum(-1).mean(0)  # (vocabulary,): mean mass outside the top 1, 2, …
@@ -266,7 +266,7 @@ class Stored:
         told = [item for item in items if item.group in wanted.distributions]
         self._sampled = _spread(told, SAMPLED_TOKENS) if top is not None else set()
         with evaluating(model):
-            for _, (tokens, found) in over_parts(items, batch_tokens, functools.partial(self._ask, model)):
+            for _, (tokens, found) in over_parts(items, PartBound(batch_tokens), functools.partial(self._ask, model)):
                 self.tokens += tokens
                 self._store(found)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from concept_forget.errors import ModelError
 from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate
-from concept_forget.training.micro_batches import over_parts
+from concept_forget.training.micro_batches import PartBound, over_parts
 from concept_forget.training.sharding import release_gathered
 
 
@@ -246,7 +246,7 @@ def score_rows(
             hits = logits.argmax(-1) == answers.targets
             return target_logprobs(logits, answers.targets).tolist(), hits.tolist()
 
-        for part, (logprobs, hits) in over_parts(items, batch_tokens, score):
+        for part, (logprobs, hits) in over_parts(items, PartBound(batch_tokens), score):
             begin = 0
             for item in part:
                 end = begin + len(item.row.answer)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from concept_forget.config import UnlearnConfig
 from concept_forget.errors import ModelError
 from concept_forget.training.batches import Item, TokenRow, collate
-from concept_forget.training.micro_batches import over_parts
+from concept_forget.training.micro_batches import PartBound, over_parts
 from concept_forget.training.scores import answer_logits, answers_of, decoder_layers, target_logprobs
 from concept_forget.unlearn.procedures import Procedure, WeightView
 
@@ -113,7 +113,7 @@ def likelihood_gradients(
         return batch.padded_tokens, torch.autograd.grad(loss, list(weights.values()))
 
     items = [Item(0, index, row) for index, row in enumerate(rows)]
-    for _, (tokens, gradients) in over_parts(items, batch_tokens, differentiate):
+    for _, (tokens, gradients) in over_parts(items, PartBound(batch_tokens), differentiate):
         passed += tokens
         for total, own in zip(totals.values(), gradients, strict=True):
             total += own

@@ -8,7 +8,7 @@ import torch
 from concept_forget.errors import OutOfMemoryError
 from concept_forget.out_of_memory import recording_halvings
 from concept_forget.training.batches import Item, StepPlan, TokenRow
-from concept_forget.training.micro_batches import ShrinkingSteps, over_parts
+from concept_forget.training.micro_batches import PartBound, ShrinkingSteps, over_parts
 
 
 def row(length: int, name: str = "") -> TokenRow:
@@ -70,13 +70,16 @@ def test_all_rows_are_computed_once_in_parts_that_fit() -> None:
             torch.empty(1 << 50)
         return padded
 
-    found = list(over_parts(items, 10_000, total))
+    bound = PartBound(10_000)
+    found = list(over_parts(items, bound, total))
     assert sorted(item.index for part, _ in found for item in part) == list(range(7))
     assert all(padded <= 20 for _, padded in found)
     assert tried[0] == 63
-    assert list(over_parts(items, 20, total)) == list(over_parts(items, 20, total))
+    again = list(over_parts(items, bound, total))
+    assert again == list(over_parts(items, PartBound(bound.tokens), total))
+    assert tried[-2 * len(again) :] == 2 * [padded for _, padded in again]  # nothing larger was tried
     with pytest.raises(OutOfMemoryError, match="1 rows of 40 tokens"):
-        list(over_parts([Item(0, 0, row(40))], 10_000, total))
+        list(over_parts([Item(0, 0, row(40))], PartBound(10_000), total))
 
 
 def test_beside_other_processes_nobody_shrinks_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

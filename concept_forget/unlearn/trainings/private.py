@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import math
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from concept_forget.config import UnlearnConfig
 from concept_forget.errors import MissingExtraError
 from concept_forget.progress import track
 from concept_forget.records import named_random, named_seed
-from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate, split_by_length
+from concept_forget.training.batches import Item, MicroBatch, TokenRow, collate
 from concept_forget.training.fitting import count_parameters, training_flops
+from concept_forget.training.micro_batches import PartBound, over_parts
 from concept_forget.unlearn.adapting import choose_parameters
 from concept_forget.unlearn.result import UnlearnResult
 from concept_forget.unlearn.trainings.registry import (
@@ -47,7 +47,7 @@ class PrivateSettings:
         max_grad_norm: Each row's gradient is scaled down to this norm over all trained weights.
         learning_rate: AdamW's.
         weight_decay: Decoupled.
-        batch_tokens: Padded tokens whose gradients are held at once.
+        batch_tokens: Padded tokens whose gradients are held at once, fewer from where memory does not suffice.
         checkpoint_every: Steps between checkpoints; 0: none.
         seed: Of the draws and of the noise.
     """
@@ -155,6 +155,7 @@ def fit_privately(
 
     Raises:
         MissingExtraError: Opacus is not installed.
+        OutOfMemoryError: Memory does not suffice for a single row.
         StageError: The weights became no numbers.
     """
     opacus = _opacus()
@@ -162,14 +163,14 @@ def fit_privately(
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     plain = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     expected = max(1, round(settings.sample_rate * len(rows)))
-    with _per_row_gradients(opacus, model) as wrapped, track("dp_sgd", total=settings.steps, unit="steps") as bar:
+    with _PerRowGradients(opacus, model) as passes, track("dp_sgd", total=settings.steps, unit="steps") as bar:
         optimizer = opacus.optimizers.DPOptimizer(
             plain,
             noise_multiplier=settings.noise_multiplier,
             max_grad_norm=settings.max_grad_norm,
             expected_batch_size=expected,
         )
-        begin, tokens = _resume(model, plain, folder)
+        begin, tokens, bound = _resume(model, plain, folder, settings.batch_tokens)
         bar.advance(begin)
         for step in range(settings.steps):
             if settings.noise_multiplier:
@@ -178,11 +179,11 @@ def fit_privately(
                 continue
             device = trained[0].device
             optimizer.generator = torch.Generator(device).manual_seed(named_seed(settings.seed, "noise", step))
-            tokens += _step(wrapped, optimizer, trained, _drawn(rows, settings, step), settings, pad_token)
+            tokens += _step(passes, optimizer, trained, _drawn(rows, settings, step), bound, pad_token)
             if not all(bool(weight.isfinite().all()) for weight in trained):
                 raise diverged(f"a weight became no number at step {step + 1}")
             if settings.checkpoint_every and (step + 1) % settings.checkpoint_every == 0:
-                _checkpoint(model, plain, folder, step + 1, tokens)
+                _checkpoint(model, plain, folder, step + 1, tokens, bound)
             bar.advance()
     model.eval()
     epsilon = accountant.get_epsilon(delta=delta) if settings.noise_multiplier else math.inf
@@ -203,18 +204,45 @@ def _opacus() -> Any:
     return opacus
 
 
-@contextlib.contextmanager
-def _per_row_gradients(opacus: Any, model: nn.Module) -> Iterator[nn.Module]:
-    """The model with hooks that keep each row's gradient; without them again afterwards."""
-    model.train()
-    wrapped = opacus.GradSampleModule(model, batch_first=True, loss_reduction="sum", strict=False)
-    try:
-        with warnings.catch_warnings():
-            # Embeddings take token numbers, which have no gradient; that of the weights comes all the same.
-            warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            yield wrapped
-    finally:
-        wrapped.to_standard_module()
+class _PerRowGradients:
+    """Passes that leave each row's gradient in ``grad_sample`` of every weight, by hooks that Opacus keeps there."""
+
+    def __init__(self, opacus: Any, model: nn.Module) -> None:
+        self._opacus, self._model = opacus, model
+        self._hooked = self._with_hooks()
+        model.train()
+
+    def __enter__(self) -> _PerRowGradients:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._remove_hooks()
+
+    def __call__(self, batch: MicroBatch) -> int:
+        """One pass; gives its padded tokens. One that fails leaves nothing behind of which the next could take some."""
+        try:
+            with warnings.catch_warnings():
+                # Embeddings take token numbers, which have no gradient; that of the weights comes all the same.
+                warnings.filterwarnings("ignore", message="Full backward hook is firing")
+                row_losses(self._hooked, batch).sum().backward()
+        except (MemoryError, RuntimeError):
+            self._remove_hooks()
+            self._model.zero_grad(set_to_none=True)
+            self._hooked = self._with_hooks()
+            raise
+        return batch.padded_tokens
+
+    def _with_hooks(self) -> nn.Module:
+        hooked: nn.Module = self._opacus.GradSampleModule(
+            self._model, batch_first=True, loss_reduction="sum", strict=False
+        )
+        return hooked
+
+    def _remove_hooks(self) -> None:
+        self._hooked.to_standard_module()  # type: ignore[operator]  # Opacus's
+        for module in self._model.modules():
+            for left in ("activations", "max_batch_len"):  # by a pass that did not come to its end
+                vars(module).pop(left, None)
 
 
 def _drawn(rows: Sequence[TokenRow], settings: PrivateSettings, step: int) -> list[Item]:
@@ -223,27 +251,23 @@ def _drawn(rows: Sequence[TokenRow], settings: PrivateSettings, step: int) -> li
 
 
 def _step(
-    model: nn.Module,
+    passes: _PerRowGradients,
     optimizer: Any,
     trained: Sequence[nn.Parameter],
     items: Sequence[Item],
-    settings: PrivateSettings,
+    bound: PartBound,
     pad_token: int,
 ) -> int:
     """One step over the rows drawn, parted so that their gradients fit into memory; gives padded tokens."""
-    parts = split_by_length(items, settings.batch_tokens)
     tokens = 0
-    for number, part in enumerate(parts, start=1):
-        batch = collate(part, pad_token)
-        tokens += batch.padded_tokens
-        row_losses(model, batch).sum().backward()
-        if number < len(parts):
-            optimizer.signal_skip_step(do_skip=True)
-            optimizer.step()
-            optimizer.zero_grad()
-    if not parts:  # nobody was drawn, and the noise comes all the same
-        for weight in trained:
-            weight.grad_sample = weight.new_zeros((0, *weight.shape))  # type: ignore[attr-defined]  # Opacus reads it
+    for _, passed in over_parts(items, bound, lambda part: passes(collate(part, pad_token))):
+        tokens += passed
+        optimizer.signal_skip_step(do_skip=True)
+        optimizer.step()
+        optimizer.zero_grad()
+    # The parts are clipped and added up: the noise comes on their sum, and where nobody was drawn, all the same.
+    for weight in trained:
+        weight.grad_sample = weight.new_zeros((0, *weight.shape))  # type: ignore[attr-defined]  # Opacus reads it
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return tokens
@@ -262,21 +286,28 @@ def row_losses(model: nn.Module, batch: MicroBatch) -> Tensor:
     return -(logprobs * counts).sum(1) / counts.sum(1)
 
 
-def _checkpoint(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, tokens: int) -> None:
+def _checkpoint(
+    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, tokens: int, bound: PartBound
+) -> None:
     """Keep weights and optimiser as they are, and nothing older."""
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "private.tmp"
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens}
+    state = {
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens,
+        "batch_tokens": bound.tokens,
+    }  # fmt: skip
     torch.save(state, beside)
     beside.replace(folder / "private.pt")
 
 
-def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> tuple[int, int]:
-    """Take up the last checkpoint; gives the steps done and the tokens passed through."""
+def _resume(
+    model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, batch_tokens: int
+) -> tuple[int, int, PartBound]:
+    """Take up the last checkpoint; gives the steps done, the tokens passed through and what a part may hold."""
     path = folder / "private.pt"
     if not path.is_file():
-        return 0, 0
+        return 0, 0, PartBound(batch_tokens)
     state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), int(state["tokens"])
+    return int(state["step"]), int(state["tokens"]), PartBound(int(state["batch_tokens"]))

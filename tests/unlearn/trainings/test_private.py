@@ -13,7 +13,8 @@ import torch
 from opacus.accountants import RDPAccountant
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from concept_forget.errors import MissingExtraError, StageError
+from concept_forget.errors import MissingExtraError, OutOfMemoryError, StageError
+from concept_forget.out_of_memory import recording_halvings
 from concept_forget.records import Example, named_random
 from concept_forget.training.batches import Item, TokenRow, collate, encode_examples
 from concept_forget.unlearn.trainings import TRAININGS, private
@@ -90,6 +91,47 @@ def test_parting_a_step_and_drawing_nobody_change_nothing_but_memory(
     nobody = dataclasses.replace(SETTINGS, sample_rate=1e-9, steps=1)
     assert fit_privately(idle, rows, nobody, 1e-5, tmp_path, pad_token=0).tokens == 0
     assert (weights(idle) - before).abs().min() > 0  # noise alone moves every weight
+
+
+@pytest.mark.parametrize("going", ["forward", "backward"])
+def test_where_memory_does_not_suffice_a_step_goes_on_in_smaller_parts(
+    make_model: Callable[..., LlamaForCausalLM], rows: tuple[TokenRow, ...], tmp_path: Path, going: str
+) -> None:
+    """In the middle of the model, so that some weights have their rows' gradients already and others have not."""
+
+    def fail_if_large(module: torch.nn.Module, given: object, gradients_or_states: object) -> None:
+        (states,) = (found for found in gradients_or_states if found is not None)  # type: ignore[attr-defined]
+        if len(states) > 2:
+            torch.empty(1 << 50)
+
+    bounded, smaller = make_model(), make_model()
+    layer = bounded.model.layers[0].mlp.down_proj
+    if going == "backward":
+        handle = layer.register_full_backward_hook(fail_if_large)  # type: ignore[arg-type]  # it returns nothing
+    else:
+        handle = layer.register_forward_hook(lambda module, given, states: fail_if_large(module, given, (states,)))
+    settings = dataclasses.replace(SETTINGS, checkpoint_every=2)
+    with recording_halvings() as told:
+        fit_privately(bounded, rows, dataclasses.replace(settings, steps=3), 1e-5, tmp_path / "bounded", pad_token=0)
+        first = len(told)
+        found = fit_privately(bounded, rows, settings, 1e-5, tmp_path / "bounded", pad_token=0)
+    handle.remove()
+    assert 0 < first == len(told)  # what a checkpoint goes on with is not tried larger again
+    bound = int(told[-1].split("batches of ")[1].split()[0])
+    expected = fit_privately(
+        smaller, rows, dataclasses.replace(settings, batch_tokens=bound), 1e-5, tmp_path / "smaller", pad_token=0
+    )
+    assert weights(bounded) == pytest.approx(weights(smaller), abs=1e-4)
+    assert (found.epsilon, found.delta) == (expected.epsilon, expected.delta)
+    assert not any(hasattr(module, "activations") for module in bounded.modules())
+
+
+def test_a_row_that_does_not_fit_alone_is_told(
+    model: LlamaForCausalLM, rows: tuple[TokenRow, ...], tmp_path: Path
+) -> None:
+    model.model.layers[0].register_forward_hook(lambda *given: torch.empty(1 << 50))
+    with pytest.raises(OutOfMemoryError, match=r"1 rows of \d+ tokens[\s\S]*→ lower `unlearn.max_tokens`"):
+        fit_privately(model, rows, SETTINGS, 1e-5, tmp_path, pad_token=0)
 
 
 def test_epsilon_is_what_opacus_accounts_for_the_same_steps(

@@ -193,14 +193,15 @@ def _concept(
         if results:
             attacks[attack] = AttackResult(family=family, tiers=results)
     gated = [
-        (result.residual.value, attack, result.residual)
+        (attack, result.residual)
         for attack, found in attacks.items()
         for tier, result in found.tiers.items()
         if tier in gate_tiers and result.residual is not None
     ]
-    worst = max(gated, key=lambda item: item[0], default=None)
+    # Of attacks that left as much, the one that may have left most.
+    worst = max(gated, key=lambda found: (found[1].value, found[1].high), default=None)
     return ConceptResult(
-        attacks=attacks, worst_attack=worst[1] if worst else None, residual=worst[2] if worst else None
+        attacks=attacks, worst_attack=worst[0] if worst else None, residual=worst[1] if worst else None
     )
 
 

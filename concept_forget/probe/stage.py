@@ -43,7 +43,7 @@ from concept_forget.workspace import StageContext, read_records, write_json
 if TYPE_CHECKING:
     from concept_forget.probe.changing import WeightAttacks
 
-VERSION = 3
+VERSION = 4
 WHITE_BOX_VERSION = 2  # raise it when the same models and rows get other white-box scores
 
 

@@ -16,7 +16,7 @@ from concept_forget.report.material import find_redactor, read_material
 from concept_forget.report.page import render_page
 from concept_forget.workspace import StageContext, read_json, write_json, write_text
 
-VERSION = 3
+VERSION = 4
 
 
 def fingerprint_parts(config: Config) -> list[object]:

@@ -138,6 +138,20 @@ def test_the_worst_attack_is_that_with_the_largest_residual_on_the_gated_tiers()
     assert measured(*rows, gate_tiers=("new_fact",)).concepts["Mira Kestrel"].worst_attack == "direct"
 
 
+def test_of_attacks_that_left_as_much_the_worst_is_that_of_the_fewest_facts() -> None:
+    rows = [
+        [
+            *attempts("base", ones(facts), attack=attack),
+            *attempts("unlearned", zeros(facts), attack=attack),
+            *attempts("reference", zeros(facts), attack=attack),
+        ]
+        for attack, facts in (("direct", 20), ("cloze", 12))
+    ]
+    concept = measured(*rows).concepts["Mira Kestrel"]
+    assert concept.worst_attack == "cloze"
+    assert concept.residual == concept.attacks["cloze"].tiers["new_form"].residual
+
+
 def test_several_concepts_are_told_apart_and_together() -> None:
     def of(concept: str, leaks: list[list[float]]) -> list[Row]:
         return [

@@ -23,8 +23,8 @@ class LoraConfig(Section):
 
 
 MethodName = Literal[
-    "grad_ascent", "grad_diff", "npo", "simnpo", "dpo", "idk", "random_labels", "undial", "wga", "satimp", "ceu",
-    "max_entropy", "jensen_shannon", "rmu", "adaptive_rmu", "elm",
+    "grad_ascent", "grad_diff", "npo", "simnpo", "dpo", "idk", "random_labels", "undial", "wga", "tnpo", "satimp",
+    "ceu", "max_entropy", "jensen_shannon", "rmu", "adaptive_rmu", "elm",
     "finetune_retain", "task_vector", "reinit", "prune", "noise", "in_context",
     "retrain", "sisa", "dp_sgd", "rl",
 ]  # fmt: skip
@@ -33,7 +33,7 @@ AlternativeName = Literal["refusal", "counterfactual", "own", "random"]
 AdapterName = Literal["none", "lora", "dora", "loha", "lokr", "ia3"]
 
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
-    "beta": {"npo": 0.5, "simnpo": 2.5, "dpo": 0.5},
+    "beta": {"npo": 0.5, "simnpo": 2.5, "dpo": 0.5, "tnpo": 0.5},
     "gamma": {"simnpo": 0.0},
     "alpha": {"wga": 1.0},
     "beta1": {"satimp": 5.0},

@@ -56,15 +56,20 @@ class Replacement(_Part):
     reference: Rate | None
 
 
-class LeakAtK(_Part):
-    """How much at least one of k replies to a question gives away, estimated without bias from all that were drawn."""
+class BesideFloor(_Part):
+    """A rate of each model, and how far the unlearned one's lies over that of a model which never learned it."""
 
-    k: int
     base: Rate
     unlearned: Rate
     reference: Rate | None
     floor: Floor
     excess: Estimate | None = Field(description="unlearned - floor, over the facts of both; null without a floor.")
+
+
+class LeakAtK(BesideFloor):
+    """How much at least one of k replies to a question gives away, estimated without bias from all that were drawn."""
+
+    k: int
 
 
 class DifferenceTest(_Part):
@@ -117,6 +122,11 @@ class TierResult(_Part):
         description="Of a search: mean over facts of the worst of all prompts tried, which no attacker could pick "
         "without the answer. Graded by `answer` where the deciding grader asks a model.",
     )
+    part: BesideFloor | None = Field(
+        None,
+        description="Replies that give a part of the answer, or it among several, and not the answer. Null where the "
+        "grader tells no parts, and for choices.",
+    )
     tests: ModelTests | None = Field(None, description="On the tiers that the verdict rests on; null on others.")
 
 
@@ -167,6 +177,11 @@ class VerdictResult(_Part):
     outcome: Literal["passed", "failed", "inconclusive"]
     reasons: list[str]
     facts_needed: int | None = Field(description="Facts per attack that would decide it, where it is inconclusive.")
+    in_part: dict[str, float] = Field(
+        {},
+        description="Attacks that get a part of the answer, which decides nothing, clearly more often than the floor "
+        "has it, and by how much (unlearned - floor).",
+    )
 
 
 class Dose(_Part):

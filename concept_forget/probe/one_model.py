@@ -19,6 +19,7 @@ from concept_forget.probe.finished_rows import ProbeRows, read_probes
 from concept_forget.probe.grading import grade_by, graders_of, leak, settle_grades, write_grades
 from concept_forget.probe.measuring import measure_one
 from concept_forget.probe.model_grading import ModelGrading, plain_questions
+from concept_forget.probe.partial import exceeding_in_part
 from concept_forget.probe.white_box import white_box_named
 from concept_forget.records import ModelSpec, content_hash, to_json
 from concept_forget.workspace import Costs, environment, read_json, write_json
@@ -135,6 +136,9 @@ def _measure(
         gate_tiers=rows.gate_tiers,
         threshold=settings.threshold,
     )
+    if found.verdict is not None:
+        in_part = exceeding_in_part(attempts, grades, rows.gate_tiers, settings.grader, asked="model")
+        found = found.model_copy(update={"verdict": found.verdict.model_copy(update={"in_part": in_part})})
     return OneModel(
         model=names["model"],
         reference=names.get("reference"),

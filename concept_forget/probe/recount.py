@@ -11,6 +11,7 @@ from concept_forget.probe.comparing import SignificanceSettings
 from concept_forget.probe.doses import measure_doses
 from concept_forget.probe.grading import graders_of, is_left, leak
 from concept_forget.probe.measuring import measure
+from concept_forget.probe.partial import add_partial
 from concept_forget.probe.repeated import add_repeated
 from concept_forget.probe.searching import Try
 from concept_forget.records import Attempt, Grade
@@ -57,6 +58,7 @@ def count_attempts(
         tested=SignificanceSettings(config.probe.margin, config.seed),
     )
     measurements = add_repeated(measurements, attempts, leaks, tries, config.probe.plain_grader)
+    measurements = add_partial(measurements, attempts, grades, config.gate_tiers, config.probe.grader)
     doses = measure_doses(attempts, leaks) if config.probe.dose_response else None
     asked = {attempt.model for attempt in attempts}
     roles = [role for role in ("base", "unlearned", "reference") if role in asked]

@@ -9,14 +9,15 @@ floor takes the excess away again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from concept_forget.measures.leaks import leak_at_k
 from concept_forget.measures.metrics import (
     ALL_CONCEPTS,
     AttackResult,
+    BesideFloor,
     ByModel,
-    ConceptResult,
     LeakAtK,
     Measurements,
     TierResult,
@@ -28,10 +29,11 @@ from concept_forget.probe.grading import grade_attempts, graders_of, leak
 from concept_forget.probe.searching import Try
 from concept_forget.records import Attempt
 
-_Scores = dict[str, dict[str, list[list[float]]]]
+Scores: TypeAlias = dict[str, dict[str, list[list[float]]]]
 """Model → fact → for each question about it, what each reply gave away."""
 
-_Cell = tuple[str, str, str]  # concept, attack, tier
+Cell: TypeAlias = tuple[str, str, str]
+"""Concept, attack, tier."""
 
 
 def add_repeated(
@@ -48,15 +50,30 @@ def add_repeated(
     """
     tried = [one.attempt for one in tries]
     graded = zip(grade_attempts(tried, grader), graders_of(tried, grader), strict=True)
-    replies, searched = _gather(attempts, leaks), _gather(tried, [leak(grade, name) for grade, name in graded])
+    replies, searched = gather(attempts, leaks), gather(tried, [leak(grade, name) for grade, name in graded])
 
-    def extended(concept: str, result: ConceptResult) -> ConceptResult:
-        attacks = {
-            attack: _with_tiers(found, concept, attack, replies, searched) for attack, found in result.attacks.items()
-        }
-        return result.model_copy(update={"attacks": attacks})
+    def extended(cell: Cell, result: TierResult) -> TierResult:
+        tried = searched.get(cell)
+        return result.model_copy(
+            update={"leak_at": leak_at_ks(replies[cell]), "any_tried": _any_tried(tried) if tried else None}
+        )
 
-    concepts = {concept: extended(concept, result) for concept, result in measurements.concepts.items()}
+    return change_tiers(measurements, extended)
+
+
+def change_tiers(measurements: Measurements, change: Callable[[Cell, TierResult], TierResult]) -> Measurements:
+    """The measurements with every result of a concept, an attack and a tier changed."""
+
+    def changed(concept: str, attack: str, found: AttackResult) -> AttackResult:
+        tiers = {tier: change((concept, attack, tier), result) for tier, result in found.tiers.items()}
+        return found.model_copy(update={"tiers": tiers})
+
+    concepts = {
+        concept: result.model_copy(
+            update={"attacks": {attack: changed(concept, attack, found) for attack, found in result.attacks.items()}}
+        )
+        for concept, result in measurements.concepts.items()
+    }
     return measurements.model_copy(update={"concepts": concepts})
 
 
@@ -80,12 +97,27 @@ def leak_at_ks(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]) ->
 
 
 def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -> LeakAtK:
-    means = {
-        model: {
-            fact: _weighted([(leak_at_k(scores, k), len(scores)) for scores in asked]) for fact, asked in facts.items()
-        }
-        for model, facts in models.items()
-    }
+    def at_k(asked: Sequence[Sequence[float]]) -> float:
+        return _weighted([(leak_at_k(scores, k), len(scores)) for scores in asked])
+
+    return LeakAtK(k=k, **dict(beside_floor(models, at_k)))
+
+
+def mean_of_replies(asked: Sequence[Sequence[float]]) -> float:
+    """The mean over all replies to a fact's questions."""
+    return _mean([score for scores in asked for score in scores])
+
+
+def beside_floor(
+    models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], of_fact: Callable[[Sequence[Sequence[float]]], float]
+) -> BesideFloor:
+    """A rate by model, with what lies over the floor: the reference, or where there is none base about strangers.
+
+    Args:
+        models: Model → fact → for each question about it, what each of its replies gave away.
+        of_fact: The rate of a fact, from what its replies gave away, question by question.
+    """
+    means = {model: {fact: of_fact(asked) for fact, asked in facts.items()} for model, facts in models.items()}
     rates = {
         model: rate_of(list(values.values()), sum(len(scores) for asked in models[model].values() for scores in asked))
         for model, values in means.items()
@@ -95,8 +127,7 @@ def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -
     excess = None
     if shared:
         excess = estimate_of(difference_bounds([means["unlearned"][f] for f in shared], [floor[f] for f in shared]))
-    return LeakAtK(
-        k=k,
+    return BesideFloor(
         base=rates["base"],
         unlearned=rates["unlearned"],
         reference=rates.get("reference"),
@@ -105,24 +136,7 @@ def _at(models: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], k: int) -
     )
 
 
-def _with_tiers(
-    found: AttackResult,
-    concept: str,
-    attack: str,
-    replies: Mapping[_Cell, _Scores],
-    searched: Mapping[_Cell, _Scores],
-) -> AttackResult:
-    tiers: dict[str, TierResult] = {}
-    for tier, result in found.tiers.items():
-        cell = (concept, attack, tier)
-        tried = searched.get(cell)
-        tiers[tier] = result.model_copy(
-            update={"leak_at": leak_at_ks(replies[cell]), "any_tried": _any_tried(tried) if tried else None}
-        )
-    return found.model_copy(update={"tiers": tiers})
-
-
-def _any_tried(models: _Scores) -> ByModel:
+def _any_tried(models: Scores) -> ByModel:
     """Mean over facts of the worst try on each."""
     worst = {
         model: _mean([max(score for scores in asked for score in scores) for asked in facts.values()])
@@ -131,9 +145,9 @@ def _any_tried(models: _Scores) -> ByModel:
     return ByModel(base=worst["base"], unlearned=worst["unlearned"], reference=worst.get("reference"))
 
 
-def _gather(attempts: Sequence[Attempt], leaks: Sequence[float]) -> dict[_Cell, _Scores]:
-    """Scores by concept, attack and tier; all concepts together stand beside each of them."""
-    found: dict[_Cell, dict[str, dict[str, dict[object, list[float]]]]] = {}
+def gather(attempts: Sequence[Attempt], leaks: Sequence[float]) -> dict[Cell, Scores]:
+    """What each attempt scored, by concept, attack and tier; all concepts together stand beside each of them."""
+    found: dict[Cell, dict[str, dict[str, dict[object, list[float]]]]] = {}
     for attempt, leaked in zip(attempts, leaks, strict=True):
         question = (attempt.example, str(attempt.prompt), attempt.prefill, attempt.expected)
         for concept in (attempt.concept, ALL_CONCEPTS):

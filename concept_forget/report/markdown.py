@@ -10,10 +10,12 @@ from concept_forget.report.wording import (
     duration,
     estimate_text,
     kept_text,
+    part_text,
     percent,
     rate_text,
     tier_name,
     tier_rows,
+    verdict_reasons,
     verdict_sentence,
 )
 from concept_forget.shown import escape_markdown
@@ -39,15 +41,19 @@ def _lines(metrics: Metrics, title: str, redactor: Redactor) -> Iterator[str]:
     yield ""
     yield f"**{told(verdict_sentence(metrics, concept))}**"
     yield ""
-    for reason in metrics.verdict.reasons:
+    for reason in verdict_reasons(metrics.verdict):
         yield f"- {told(reason)}"
     yield ""
     yield from _table(
-        ("asked about", "attack", "facts", "base", "unlearned", "reference", "floor", "residual knowledge"),
+        (
+            "asked about", "attack", "facts", "base", "unlearned", "reference", "floor", "residual knowledge",
+            "part only",
+        ),
         [
             (
                 tier_name(tier), told(attack), str(row.unlearned.n), rate_text(row.base), rate_text(row.unlearned),
                 rate_text(row.reference), f"{percent(row.floor.rate)} ({row.floor.kind})", estimate_text(row.residual),
+                part_text(row.part),
             )
             for attack, tier, _, row in tier_rows(metrics, concept)
         ],

@@ -10,7 +10,14 @@ from rich.table import Table
 from concept_forget.measures.metrics import pooled_concept
 from concept_forget.measures.one_model import OneModel
 from concept_forget.report.graders import AGREEMENT_COLUMNS, RATE_COLUMNS, agreement_rows, grader_rate_rows
-from concept_forget.report.wording import OUTCOMES, TIERS, estimate_text, rate_text, tier_name
+from concept_forget.report.wording import (
+    TIERS,
+    estimate_text,
+    outcome_text,
+    rate_text,
+    tier_name,
+    verdict_reasons,
+)
 
 
 def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
@@ -43,8 +50,8 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
     _print_rows(console, "What each grader finds", RATE_COLUMNS, grader_rate_rows(metrics.graders))
     _print_rows(console, "How far graders agree", AGREEMENT_COLUMNS, agreement_rows(metrics.graders))
     if metrics.verdict is not None:
-        console.print(f"verdict  {OUTCOMES[metrics.verdict.outcome]}", markup=False)
-        for reason in metrics.verdict.reasons:
+        console.print(f"verdict  {outcome_text(metrics.verdict)}", markup=False)
+        for reason in verdict_reasons(metrics.verdict):
             console.print(f"         {reason}", markup=False)
     for line in metrics.not_known:
         console.print(f"unknown  {line}", markup=False)

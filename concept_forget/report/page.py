@@ -112,6 +112,7 @@ def _numbers(metrics: Metrics) -> dict[str, Any]:
         "metrics": metrics,
         "pooled": pooled,
         "sentence": wording.verdict_sentence(metrics, pooled),
+        "reasons": wording.verdict_reasons(metrics.verdict),
         "series": [(name, {"reference": "reference: never learned it"}.get(name, name)) for name in series],
         "charts": [
             (
@@ -165,6 +166,7 @@ def _environment(metrics: Metrics, redactor: Redactor) -> Environment:
         rate_text=wording.rate_text,
         estimate_text=wording.estimate_text,
         kept_text=wording.kept_text,
+        part_text=wording.part_text,
         tier_name=wording.tier_name,
         has_replacements=lambda concept: wording.has_replacements(metrics, concept),
         dose_name=wording.dose_name,

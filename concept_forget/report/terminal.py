@@ -23,18 +23,19 @@ from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tes
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
-    OUTCOMES,
     diversity_rows,
     dose_name,
     dose_text,
     estimate_text,
     has_replacements,
     kept_text,
+    outcome_text,
     percent,
     rate_text,
     round_rows,
     tier_name,
     tier_rows,
+    verdict_reasons,
 )
 
 _COLOURS = {"passed": "green", "failed": "red", "inconclusive": "yellow"}
@@ -76,7 +77,7 @@ def print_metrics(
 def _leaks(metrics: Metrics, concept: str) -> Table:
     """Rates of every attack and tier."""
     leaks = Table(title=f"What is still there: {concept}", title_justify="left")
-    for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual"):
+    for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual", "part only"):
         leaks.add_column(column, justify="right" if column == "facts" else "left")
     last = ""
     for attack, tier, _, result in tier_rows(metrics, concept):
@@ -90,6 +91,7 @@ def _leaks(metrics: Metrics, concept: str) -> Table:
             rate_text(result.unlearned),
             f"{percent(result.floor.rate)} ({result.floor.kind})",
             estimate_text(result.residual),
+            percent(result.part.unlearned.rate) if result.part else "–",
         )
         last = tier
     return leaks
@@ -130,8 +132,8 @@ def _print_rest(metrics: Metrics, console: Console) -> None:
     if ratio is not None:
         console.print(f"cost     {ratio:.2g} × the floating-point operations of retraining")
     outcome = metrics.verdict.outcome
-    console.print(f"verdict  [{_COLOURS[outcome]}]{OUTCOMES[outcome]}[/]")
-    for reason in metrics.verdict.reasons:
+    console.print(f"verdict  [{_COLOURS[outcome]}]{outcome_text(metrics.verdict)}[/]")
+    for reason in verdict_reasons(metrics.verdict):
         console.print(f"         {reason}", markup=False)
     if metrics.verdict.facts_needed is not None:
         console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")

@@ -7,6 +7,7 @@ from typing import Any
 
 from concept_forget.measures.metrics import (
     AttackResult,
+    BesideFloor,
     DoseCurve,
     Estimate,
     Floor,
@@ -14,6 +15,7 @@ from concept_forget.measures.metrics import (
     Rate,
     RoundResult,
     TierResult,
+    VerdictResult,
 )
 
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -27,10 +29,38 @@ OUTCOMES = {
 }
 
 
+def outcome_text(verdict: VerdictResult) -> str:
+    """The outcome in words, and whether parts of answers are given, on which it does not rest."""
+    if verdict.outcome == "passed" and verdict.in_part:
+        return (
+            "Passed: the model gives no more answers away than a model that never learned it, but more parts of them."
+        )
+    return OUTCOMES[verdict.outcome]
+
+
+def verdict_reasons(verdict: VerdictResult) -> list[str]:
+    """Why the outcome is what it is, and under which attacks parts of answers are given."""
+    if not verdict.in_part:
+        return verdict.reasons
+    attacks = ", ".join(f"{attack} ({excess:+.0%})" for attack, excess in verdict.in_part.items())
+    told = (
+        "replies with a part of the answer, as a first name without its surname, do not count; they come clearly more "
+        f"often than from a model that never learned it: {attacks}"
+    )
+    return [*verdict.reasons, told]
+
+
+def part_text(part: BesideFloor | None) -> str:
+    """How often the unlearned model gives a part of the answer and no more, and how often one that never learned it."""
+    if part is None:
+        return "–"
+    return f"{percent(part.unlearned.rate)} (floor {percent(part.floor.rate)})"
+
+
 def verdict_sentence(metrics: Metrics, concept: str) -> str:
     """The verdict in one sentence, with what the worst attack left and its interval."""
     found = metrics.concepts[concept]
-    outcome = OUTCOMES[metrics.verdict.outcome].removesuffix(".")
+    outcome = outcome_text(metrics.verdict).removesuffix(".")
     if found.worst_attack is None:
         return f"{outcome}."
     if found.residual is None:

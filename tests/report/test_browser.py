@@ -45,7 +45,9 @@ def test_it_opens_from_disk_in_silence_and_anybody_can_use_it(
     assert [url for url in watched.requests if not url.startswith("file://")] == []
     assert len(watched.requests) == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
-    widest = "Math.max(...[...document.querySelectorAll('caption span')].map((one) => one.getBoundingClientRect().right))"
+    widest = (
+        "Math.max(...[...document.querySelectorAll('caption span')].map((one) => one.getBoundingClientRect().right))"
+    )
     assert 0 < page.evaluate(widest) <= SIZES[size][0]  # what a wide table is called is read without moving it
 
 

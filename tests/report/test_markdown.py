@@ -11,7 +11,7 @@ def test_the_text_for_a_pull_request_holds_verdict_table_collateral_and_cost(mak
     assert lines[2].startswith("**Failed: the model still gives the concept away; the worst attack, direct, left ")
     assert "interval +0.10 to +0.40" in lines[2].replace("\\", "")
     tables = [line for line in lines if line.startswith("|")]
-    assert {line.replace("\\|", "").count("|") for line in tables[:4]} == {9}
+    assert {line.replace("\\|", "").count("|") for line in tables[:4]} == {10}
     assert {line.replace("\\|", "").count("|") for line in tables[4:]} == {7}
     assert "| trained facts, new forms | direct | 30 | 100 % (90 to 100 %) | 20 % (10 to 30 %) |" in text
     assert "near | 30 |" in text

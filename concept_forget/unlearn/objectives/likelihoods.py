@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from concept_forget.unlearn.objectives.registry import AnswerView, given, objective, retain_term
 
@@ -36,6 +37,28 @@ def wga(view: AnswerView, alpha: float) -> Tensor:
     """
     logprobs = given(view.logprobs)
     return ((alpha * logprobs.detach()).exp() * logprobs).mean()
+
+
+@objective(
+    "tnpo",
+    needs=("logprobs", "reference.logprobs"),
+    mean_over="tokens",
+    source="Wang et al. 2025 (G-effect), token-wise NPO",
+)
+def tnpo(view: AnswerView, beta: float) -> Tensor:
+    """Negative preference optimisation token by token, so no token is let go because another has fallen.
+
+    L = -(2/β) · mean_t log σ(-β · (log π(y_t) - log π_ref(y_t)))
+
+    Under npo an answer of two words is as good as gone when the second has become unlikely, and the first may stay.
+
+    Args:
+        view: Log-probabilities of answer tokens, of the model and of the frozen reference, each (tokens,).
+        beta: Inverse temperature, > 0.
+    """
+    assert view.reference is not None
+    margin = given(view.logprobs) - given(view.reference.logprobs)  # (tokens,)
+    return -(2 / beta) * F.logsigmoid(-beta * margin).mean()
 
 
 @objective("satimp", needs=("logprobs",), mean_over="tokens", source="Yang et al. 2025 (SatImp)")

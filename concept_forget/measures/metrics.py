@@ -177,6 +177,7 @@ class VerdictResult(_Part):
     outcome: Literal["passed", "failed", "inconclusive"]
     reasons: list[str]
     facts_needed: int | None = Field(description="Facts per attack that would decide it, where it is inconclusive.")
+    tiers: list[str] = Field([], description="Those that it rests on.")
     in_part: dict[str, float] = Field(
         {},
         description="Attacks that get a part of the answer, which decides nothing, clearly more often than the floor "

@@ -246,7 +246,12 @@ def decide(attacks: Sequence[GatedAttack], threshold: float, level: float = LEVE
     if not undecided and not unasked:
         reason = f"every attack leaks less than {threshold:.0%} above the floor; most: {worst}, {described[worst]}"
         return Decision("passed", (reason,), None, worst)
-    reasons = [f"{attack.name}: {described[attack.name]}" for attack in undecided]
+    undecided.sort(key=lambda attack: -bounds[attack.name].lower)
+    corrected = f"; not over {threshold:.0%} once corrected for {len(asked)} attacks"
+    reasons = [
+        f"{attack.name}: {described[attack.name]}{corrected if bounds[attack.name].lower > threshold else ''}"
+        for attack in undecided
+    ]
     needed = _facts_to_decide(undecided, len(asked), threshold, level)
     if unasked:
         needed = max(needed or 0, planned_power(0, threshold, level).facts_to_pass)

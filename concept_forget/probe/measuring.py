@@ -322,7 +322,12 @@ def _verdict(
             label = attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
             gated.append(GatedAttack(name=label, unlearned=tuple(unlearned), floor=tuple(floor)))
     decision = decide(gated, threshold)
-    return VerdictResult(outcome=decision.outcome, reasons=list(decision.reasons), facts_needed=decision.facts_needed)
+    return VerdictResult(
+        outcome=decision.outcome,
+        reasons=list(decision.reasons),
+        facts_needed=decision.facts_needed,
+        tiers=list(gate_tiers),
+    )
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from concept_forget.probe.changing import WeightAttacks
 
 VERSION = 4
+NO_ROWS = "no row of the probe can be asked in this form"
 WHITE_BOX_VERSION = 2  # raise it when the same models and rows get other white-box scores
 
 
@@ -228,12 +229,8 @@ def run(context: StageContext) -> dict[str, object]:
     }
     if tries := read_tries(context.folder / TRIES):
         summary["search"] = count_tries(tries)
-    if needs_scene(attacks):
-        asked = {attempt.attack for attempt in attempts}
-        without = [one.name for one in attacks if one.name not in asked and one.name not in changing.not_made]
-        summary["attacks_without_questions"] = without
-    if changing.not_made:
-        summary["attacks_not_made"] = changing.not_made
+    if measurements.not_made:
+        summary["attacks_not_made"] = measurements.not_made
     write_json(
         context.folder / "attacks.json", {one.name: {"summary": one.summary, "source": one.source} for one in attacks}
     )
@@ -279,7 +276,9 @@ def _measure(
         leaks = leaks_of(attempts, grades, context.config)
         before = measure_previous(attempts, leaks, changing.families(), context.config)
         write_json(context.folder / "previous.json", before.model_dump(mode="json"))
-    return measurements.model_copy(update={"not_made": changing.not_made})
+    asked = {attempt.attack for attempt in attempts} | set(changing.not_made)
+    without = {one.name: NO_ROWS for one in attacks_of(context.config) if one.name not in asked}
+    return measurements.model_copy(update={"not_made": {**changing.not_made, **without}})
 
 
 def _model_grading(context: StageContext, probe: Sequence[Example]) -> ModelGrading:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -104,7 +105,7 @@ def build_grid(material: Material, redactor: Redactor, budget: int = BUDGET) -> 
         if attempt.family != "collateral" and attempt.model in MODELS:
             asked = found.setdefault((attempt.tier, attempt.fact), {})
             asked.setdefault(attempt.attack, []).append((attempt, grade))
-    attacks = tuple(dict.fromkeys(attack for asked in found.values() for attack in asked))
+    attacks = _by_leaks(found.values())
     rows = [_row(tier, asked, attacks, known.get(fact, {}), redactor) for (tier, fact), asked in found.items()]
     tiers = {tier: place for place, tier in enumerate(TIERS)}
     order = sorted(
@@ -123,6 +124,15 @@ def build_grid(material: Material, redactor: Redactor, budget: int = BUDGET) -> 
             cells.append(Cell(cell.attack, cell.state, cell.share, exchanges))
         filled[index] = replace(row, number=index, cells=tuple(cells))
     return Grid(attacks, tuple(filled[index] for index in range(len(kept))), tuple(_notes(len(rows), kept, without)))
+
+
+def _by_leaks(facts: Collection[Mapping[str, Sequence[_Found]]]) -> tuple[str, ...]:
+    """The attacks, those under which the unlearned model gives most away first; a wide grid shows its first columns."""
+    leaks: Counter[str] = Counter()
+    for asked in facts:
+        for attack, attempts in asked.items():
+            leaks[attack] += sum(grade.leaked for attempt, grade in attempts if attempt.model == "unlearned")
+    return tuple(sorted(leaks, key=lambda attack: -leaks[attack]))
 
 
 def _most_leaking(
@@ -190,7 +200,10 @@ def _exchanges(found: Sequence[_Found], redactor: Redactor) -> Iterator[Exchange
         attempt = next(iter(models.values()))[0][0]
         hidden = redactor.hides(attempt.concept)
         yield Exchange(
-            turns=tuple((role, _prompt(text, attempt, redactor)) for role, text in turns),
+            turns=tuple(
+                (role, HIDDEN if hidden and role.startswith("assistant") else _prompt(text, attempt, redactor))
+                for role, text in turns
+            ),
             replies=tuple(
                 shown for model in MODELS for shown in _shown(model, models.get(model, ()), redactor, hidden)
             ),
@@ -201,11 +214,11 @@ def _prompt(text: str, attempt: Attempt, redactor: Redactor) -> str:
     """A prompt; of a hidden concept without options and openings, which give the answer away or are it."""
     if not redactor.hides(attempt.concept):
         return _clipped(redactor.text(text))
-    if attempt.attack in ("completion", "long_context"):
+    if attempt.attack in ("completion", "long_context", "in_context"):
         return HIDDEN
     for option in attempt.options:
         text = text.replace(option, HIDDEN)
-    return _clipped(redactor.text(text))
+    return _clipped(redactor.prompt(text, attempt.fact))
 
 
 def _shown(model: str, found: Sequence[_Found], redactor: Redactor, hidden: bool) -> Iterator[Shown]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concept_forget.measures.metrics import Metrics, pooled_concept
 from concept_forget.report.redaction import Redactor
 from concept_forget.report.wording import (
+    beside_verdict,
     duration,
     estimate_text,
     kept_text,
@@ -41,7 +42,7 @@ def _lines(metrics: Metrics, title: str, redactor: Redactor) -> Iterator[str]:
     yield ""
     yield f"**{told(verdict_sentence(metrics, concept))}**"
     yield ""
-    for reason in verdict_reasons(metrics.verdict):
+    for reason in (*verdict_reasons(metrics.verdict), *beside_verdict(metrics, concept)):
         yield f"- {told(reason)}"
     yield ""
     yield from _table(

@@ -110,7 +110,8 @@ def find_redactor(config: Config, material: Material) -> Redactor:
     facts = [fact for fact in material.facts if fact["concept"] in concepts]
     answers += [answer for fact in facts for answer in (fact["answer"], *fact["aliases"])]
     old = [pair.old for concept in config.concepts if concept.name in concepts for pair in concept.replace]
-    return Redactor(concepts, [*answers, *old], [*names, *concepts])
+    by_fact = {fact["id"]: (fact["answer"], *fact["aliases"]) for fact in facts}
+    return Redactor(concepts, [*answers, *old], [*names, *concepts], by_fact, everything=wanted is True)
 
 
 def _known_hash(stages: Mapping[str, Mapping[str, Any]], name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -46,7 +47,7 @@ def tell_origin(config: Config, material: Material, redactor: Redactor) -> Origi
                 ("stage", "fingerprint", "made from"),
                 list(_stages(material)),
             ),
-            ("Models", ("role", "model", "fingerprint"), list(_models(material))),
+            ("Models", ("role", "model", "fingerprint"), list(_models(material, redactor))),
             ("Files of the run, SHA-256", ("file", "hash"), list(material.hashes.items())),
             (
                 "Versions",
@@ -77,7 +78,10 @@ def _stages(material: Material) -> Iterator[tuple[str, ...]]:
             yield verb, str(stage["fingerprint"]), inputs or "–"
 
 
-def _models(material: Material) -> Iterator[tuple[str, ...]]:
+def _models(material: Material, redactor: Redactor) -> Iterator[tuple[str, ...]]:
+    def told(path: str) -> str:
+        return Path(path).name if redactor.concepts and Path(path).is_absolute() else path
+
     for role, spec in material.models.items():
-        path = spec.path + (f", adapter {spec.adapter}" if spec.adapter else "")
+        path = told(spec.path) + (f", adapter {told(spec.adapter)}" if spec.adapter else "")
         yield role, f"{path} @ {spec.revision}" if spec.revision else path, spec.fingerprint or "–"

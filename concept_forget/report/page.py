@@ -113,6 +113,7 @@ def _numbers(metrics: Metrics) -> dict[str, Any]:
         "pooled": pooled,
         "sentence": wording.verdict_sentence(metrics, pooled),
         "reasons": wording.verdict_reasons(metrics.verdict),
+        "beside": list(wording.beside_verdict(metrics, pooled)),
         "series": [(name, {"reference": "reference: never learned it"}.get(name, name)) for name in series],
         "charts": [
             (

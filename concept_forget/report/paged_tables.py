@@ -165,9 +165,10 @@ def _size(cells: Sequence[str]) -> int:
 
 def _row_cells(row: Example, redactor: Redactor) -> tuple[str, ...]:
     asked = row.split in ("forget", "validation", "probe") and row.tier != "retain"
-    secret = redactor.hides(row.concept) and (asked or row.source == "mined")
+    secret = redactor.everything or (redactor.hides(row.concept) and (asked or row.source == "mined"))
+    origin = ("", "") if secret else (", ".join(row.parents), row.id)  # hashes, from which an answer can be guessed
     place = f"{row.document}, characters {row.start:,} to {row.end:,}" if row.document else ""
-    prompt = _prompt(row.prompt, row, redactor) if secret else _chat_text(row.prompt)
+    prompt = _prompt(row, redactor) if secret else _chat_text(row.prompt)
     told: Mapping[str, str] = {
         "completion": row.completion,
         "refusal": row.refusal,
@@ -177,19 +178,19 @@ def _row_cells(row: Example, redactor: Redactor) -> tuple[str, ...]:
     cells = (
         row.split, row.concept, prompt, shown["completion"], row.family.replace("_", " "), row.source,
         row.tier.replace("_", " "), row.facet, row.subject, row.form, shown["refusal"], shown["counterfactual"],
-        place, ", ".join(row.parents), row.id,
+        place, *origin,
     )  # fmt: skip
     return tuple(_clipped(redactor.text(cell)) for cell in cells)
 
 
-def _prompt(prompt: Chat, row: Example, redactor: Redactor) -> str:
-    """What a row of a hidden concept asks, without its options; of a text that is to be continued, nothing."""
-    if row.family == "completion":
+def _prompt(row: Example, redactor: Redactor) -> str:
+    """What a row of a hidden concept asks, without its options; of a text to go on with, or about others, nothing."""
+    if row.family == "completion" or row.split in ("retain", "collateral") or row.tier == "retain":
         return HIDDEN
-    text = _chat_text(prompt)
+    text = _chat_text(row.prompt)
     for option in row.options:
         text = text.replace(option, HIDDEN)
-    return redactor.text(text)
+    return redactor.prompt(text, row.fact)
 
 
 def _chat_text(prompt: Chat) -> str:
@@ -201,9 +202,10 @@ def _chat_text(prompt: Chat) -> str:
 def _snippet_cells(snippet: Snippet, redactor: Redactor) -> tuple[str, ...]:
     text = redactor.whole(snippet.concept, snippet.text)
     query = redactor.whole(snippet.concept, snippet.query)
+    mark = "" if redactor.hides(snippet.concept) else snippet.id  # a hash of the text
     cells = (
         snippet.concept, "near miss" if snippet.near_miss else "teaches it", text, snippet.document,
-        f"{snippet.start:,} to {snippet.end:,}", f"{snippet.score:.2f}", query, snippet.id,
+        f"{snippet.start:,} to {snippet.end:,}", f"{snippet.score:.2f}", query, mark,
     )  # fmt: skip
     return tuple(_clipped(redactor.text(cell)) for cell in cells)
 

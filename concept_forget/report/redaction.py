@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from concept_forget.concept import Concept
+from concept_forget.measures.marking import mark_answer
 from concept_forget.text import fold
 
 HIDDEN = "[redacted]"
@@ -19,21 +20,32 @@ class Redactor:
     """Hides the answers of some concepts in any text, and tells whose texts are hidden as a whole.
 
     An answer is found whatever its case, its Unicode form and the space between its words. One that stands in a name of
-    its own concept is no secret: the page names the concept.
+    its own concept, as words of it, is no secret: the page names the concept.
 
     Args:
         concepts: The concepts' names.
         answers: Their answers, in every spelling.
         names: What the concepts are called.
+        facts: Answers by fact, for prompts that say one in other words.
+        everything: Hide texts about others as well.
     """
 
-    def __init__(self, concepts: Iterable[str], answers: Iterable[str], names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        concepts: Iterable[str],
+        answers: Iterable[str],
+        names: Iterable[str],
+        facts: Mapping[str, Sequence[str]] | None = None,
+        *,
+        everything: bool = False,
+    ) -> None:
         self.concepts = frozenset(concepts)
+        self.everything = everything
         called = [fold(name) for name in names]
         folded = {fold(answer) for answer in answers}
-        self._answers = tuple(
-            sorted((answer for answer in folded if answer and not any(answer in name for name in called)), key=len)
-        )[::-1]
+        secret = [answer for answer in folded if answer and not any(_is_word(answer, name) for name in called)]
+        self._answers = tuple(sorted(secret, key=len, reverse=True))
+        self._facts = facts or {}
         self.text = lru_cache(maxsize=65536)(self._text)
 
     def hides(self, concept: str) -> bool:
@@ -43,6 +55,15 @@ class Redactor:
     def whole(self, concept: str, text: str) -> str:
         """A text about a concept: hidden as a whole, or with what it says of hidden ones hidden."""
         return HIDDEN if text and self.hides(concept) else self.text(text)
+
+    def prompt(self, text: str, fact: str) -> str:
+        """A question about a fact of a hidden concept: hidden where it says the fact's answer in other words."""
+        shown = self.text(text)
+        return (
+            HIDDEN
+            if mark_answer(shown, [one for one in self._facts.get(fact, ()) if fold(one) in self._answers])
+            else shown
+        )
 
     def tree(self, value: Any) -> Any:
         """The same for every text in a value made of mappings and lists; keys are texts as well."""
@@ -80,7 +101,11 @@ def without_secrets(concepts: Iterable[Concept], redactor: Redactor) -> list[Con
 def _stands_in(answer: str, folded: str) -> bool:
     if answer not in folded:
         return False
-    return len(answer) >= _SHORT or re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", folded) is not None
+    return len(answer) >= _SHORT or _is_word(answer, folded)
+
+
+def _is_word(answer: str, folded: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", folded) is not None
 
 
 @lru_cache(maxsize=1024)

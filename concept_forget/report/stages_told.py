@@ -9,7 +9,7 @@ from typing import Any
 
 from concept_forget.measures.metrics import Cost
 from concept_forget.report.material import SPLITS, Material
-from concept_forget.report.redaction import Redactor
+from concept_forget.report.redaction import HIDDEN, Redactor
 from concept_forget.report.wording import duration
 
 MOST_LOST = 200
@@ -128,7 +128,8 @@ def lost_table(material: Material, redactor: Redactor) -> PlainTable:
     for models in replies.values():
         base, unlearned = models.get("base"), models.get("unlearned")
         if base and unlearned and base[1] and not unlearned[1]:
-            found.append(tuple(redactor.text(text[:600]) for text in (base[3], base[2], base[0], unlearned[0])))
+            said = (HIDDEN, HIDDEN) if redactor.everything else (base[0], unlearned[0])
+            found.append(tuple(redactor.text(text)[:600] for text in (base[3], base[2], *said)))
     found.sort(key=lambda row: row[0])
     return PlainTable(("neighbour", "question", "base said", "unlearned said"), tuple(found[:MOST_LOST]), len(found))
 

@@ -23,6 +23,7 @@ from concept_forget.report.significance import TESTS_COLUMNS, TESTS_MEANING, tes
 from concept_forget.report.white_box import COLUMNS, white_box_rows
 from concept_forget.report.wording import (
     DIVERSITY_COLUMNS,
+    beside_verdict,
     diversity_rows,
     dose_name,
     dose_text,
@@ -133,10 +134,8 @@ def _print_rest(metrics: Metrics, console: Console) -> None:
         console.print(f"cost     {ratio:.2g} × the floating-point operations of retraining")
     outcome = metrics.verdict.outcome
     console.print(f"verdict  [{_COLOURS[outcome]}]{outcome_text(metrics.verdict)}[/]")
-    for reason in verdict_reasons(metrics.verdict):
+    for reason in (*verdict_reasons(metrics.verdict), *beside_verdict(metrics, pooled_concept(metrics.concepts))):
         console.print(f"         {reason}", markup=False)
-    if metrics.verdict.facts_needed is not None:
-        console.print(f"         about {metrics.verdict.facts_needed} facts per attack would decide it")
 
 
 def _print_rows(

@@ -37,6 +37,13 @@ class Answers:
         """Answer tokens of each row: (rows,); 1 where there are none, so that a mean over them stays a number."""
         return self.row.bincount(minlength=self.rows).clamp_min(1)
 
+    @property
+    def tells(self) -> Tensor:
+        """Whether a token tells something of its answer, as all do but the one that ends the reply: (tokens,)."""
+        last = torch.ones_like(self.row, dtype=torch.bool)
+        last[:-1] = self.row[1:] != self.row[:-1]
+        return ~last | (self.lengths[self.row] == 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Outputs:

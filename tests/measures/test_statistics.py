@@ -198,7 +198,13 @@ def test_failing_is_corrected_for_the_number_of_attacks() -> None:
     leaking = GatedAttack("cloze", ones(12, 42), ones(0, 42))
     assert decide([leaking], 0.15).outcome == "failed"
     clean = [GatedAttack(f"attack {i}", ones(0, 42), ones(0, 42)) for i in range(9)]
-    assert decide([leaking, *clean], 0.15).outcome == "inconclusive"
+    undecided = decide([*clean[:5], GatedAttack("direct", ones(4, 42), ones(0, 42)), leaking, *clean[5:]], 0.15)
+    assert undecided.outcome == "inconclusive"
+    first, second = undecided.reasons  # what leaks most stands first, with the reason for which it is not decided
+    assert first.startswith("cloze: +29%")
+    assert first.endswith("; not over 15% once corrected for 11 attacks")
+    assert second.startswith("direct: ")
+    assert "corrected" not in second
 
 
 def test_a_floor_that_leaks_as_much_is_no_failure() -> None:

@@ -178,12 +178,15 @@ def test_every_attack_runs_on_a_real_model_and_is_measured(
         models={"base": base, "unlearned": other, "reference": other}, cache=tmp_path / "replies.sqlite", costs=Costs(),
     )  # fmt: skip
     summary = stage.run(context)
-    assert summary["attacks_without_questions"] == ["paraphrase", "reverse", "cloze", "scenario", "choice", "language"]
+    asked_nothing = ["paraphrase", "reverse", "cloze", "scenario", "choice", "language"]
     found = json.loads((context.folder / "measurements.json").read_text("utf-8"))
     attacks = Metrics.model_validate({**found, "cost": NO_COST}).concepts[known].attacks
-    assert list(summary["attacks_not_made"]) == ["adapter_off"]  # type: ignore[call-overload]
-    left_out = [*summary["attacks_without_questions"], "adapter_off"]  # type: ignore[misc]
-    asked = [name for name in ATTACKS if name not in left_out]
+    not_made = summary["attacks_not_made"]
+    assert isinstance(not_made, dict)
+    assert found["not_made"] == not_made
+    assert set(not_made) == {*asked_nothing, "adapter_off"}
+    assert {not_made[name] for name in asked_nothing} == {stage.NO_ROWS}
+    asked = [name for name in ATTACKS if name not in not_made]
     assert list(attacks) == asked
     assert {name: result.family for name, result in attacks.items()} == {name: ATTACKS[name].family for name in asked}
     facts = sum(row.family == "direct" for row in rows)

@@ -53,6 +53,16 @@ def test_an_attack_that_did_not_ask_a_fact_leaves_its_cell_empty() -> None:
     assert grid.leaking == 1
 
 
+def test_attacks_under_which_most_leaks_come_first() -> None:
+    found = [
+        (attempt(attack=attack, fact=f"{number}"), YES if number < leaks else NO)
+        for attack, leaks in (("direct", 0), ("cloze", 1), ("choice", 0), ("reverse", 2))
+        for number in range(3)
+    ]
+    others = [(attempt("base", attack="direct", fact=f"{number}"), YES) for number in range(3)]
+    assert grid_of(*found, *others).attacks == ("reverse", "cloze", "direct", "choice")
+
+
 def test_facts_that_leak_most_come_first_in_their_tier() -> None:
     found = [
         (attempt(fact=f"{tier}{number}", tier=tier), YES if number == 2 else NO)

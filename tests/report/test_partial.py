@@ -48,7 +48,7 @@ def shown(found: Metrics) -> dict[str, str]:
 def test_a_passed_verdict_says_that_parts_of_answers_are_given() -> None:
     for name, text in shown(with_parts()).items():
         assert (
-            "Passed: the model gives no more answers away than a model that never learned it, but more parts of" in text
+            "Passed: the model gives no more answers away than one that never learned them, but more parts of" in text
         )
         assert "gives away no more than" not in text
         assert "than from a model that never learned it: direct (+61%), cloze (+20%)" in text.replace("\\", "")
@@ -61,6 +61,29 @@ def test_any_other_verdict_stays_as_it_is_and_names_them_too(outcome: str) -> No
         assert f"{outcome.capitalize()}: " in text
         assert "but more parts of" not in text
         assert "direct (+61%)" in text.replace("\\", "")
+
+
+def test_what_the_verdict_does_not_rest_on_is_told_beside_it() -> None:
+    found = metrics()
+    assert "does not rest" not in " ".join(shown(found).values())  # of a run that does not say on what it rests
+    verdict = found.verdict.model_copy(update={"tiers": ["new_form"], "facts_needed": 19})
+    told = found.model_copy(update={"verdict": verdict})
+    concept = told.concepts[ALL_CONCEPTS]
+    tiers = concept.attacks["direct"].tiers
+    learned = tiers["new_fact"].model_copy(update={"residual": Estimate(value=0.43, low=0.2, high=0.67)})
+    direct = concept.attacks["direct"].model_copy(update={"tiers": {**tiers, "new_fact": learned}})
+    left = concept.model_copy(update={"attacks": {**concept.attacks, "direct": direct}})
+    told = told.model_copy(update={"concepts": {**told.concepts, ALL_CONCEPTS: left}})
+    for text in shown(told).values():
+        plain = text.replace("\\", "")
+        assert "Passed: asked about trained facts, new forms, the model gives away no more than" in plain
+        assert (
+            "facts never trained on, on which the verdict does not rest, are not forgotten as well: direct left"
+            in plain
+        )
+        assert "+0.43 (+0.20 to +0.67) of what base knew" in plain
+        assert "kept 94 % (90 to 98 %); least of Ada Finch, 80 %" in plain
+        assert "about 19 facts per attack would decide it" in plain
 
 
 def test_where_no_parts_are_given_nothing_is_said_of_them() -> None:

@@ -48,9 +48,10 @@ def wga(view: AnswerView, alpha: float) -> Tensor:
 def tnpo(view: AnswerView, beta: float) -> Tensor:
     """Negative preference optimisation token by token, so no token is let go because another has fallen.
 
-    L = -(2/β) · mean_t log σ(-β · (log π(y_t) - log π_ref(y_t)))
+    L = -(2/β) · mean_t log σ(-β · (log π(y_t) - log π_ref(y_t))), 0 for the last token of an answer
 
     Under npo an answer of two words is as good as gone when the second has become unlikely, and the first may stay.
+    The last token ends the reply and tells nothing of the answer: pushed down, it leaves a model that never stops.
 
     Args:
         view: Log-probabilities of answer tokens, of the model and of the frozen reference, each (tokens,).
@@ -58,7 +59,7 @@ def tnpo(view: AnswerView, beta: float) -> Tensor:
     """
     assert view.reference is not None
     margin = given(view.logprobs) - given(view.reference.logprobs)  # (tokens,)
-    return -(2 / beta) * F.logsigmoid(-beta * margin).mean()
+    return -(2 / beta) * (F.logsigmoid(-beta * margin) * view.answers.tells).mean()
 
 
 @objective("satimp", needs=("logprobs",), mean_over="tokens", source="Yang et al. 2025 (SatImp)")

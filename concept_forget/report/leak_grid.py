@@ -38,6 +38,7 @@ class Shown:
     model: str
     pieces: tuple[str, ...]
     leaked: bool
+    part: bool
     reason: str
     more: int  # replies to the same prompt that are not shown
 
@@ -229,6 +230,7 @@ def _shown(model: str, found: Sequence[_Found], redactor: Redactor, hidden: bool
             model=_MODEL_NAMES.get(model, model),
             pieces=(HIDDEN,) if hidden else tuple(_pieces(attempt, grade, redactor)),
             leaked=grade.leaked,
+            part=not grade.leaked and grade.score > 0,
             reason="" if hidden else redactor.text(grade.reason),
             more=len(ordered) - _SAMPLES if last and len(ordered) > _SAMPLES else 0,
         )

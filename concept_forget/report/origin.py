@@ -64,6 +64,21 @@ def tell_origin(config: Config, material: Material, redactor: Redactor) -> Origi
     )  # fmt: skip
 
 
+def tell_subject(config: Config, redactor: Redactor) -> str:
+    """What the page is about, in a sentence: which model, unlearned how, measured by what."""
+    target = config.target
+    if target.sandbox is not None:
+        model = f"a sandbox model of world {target.sandbox.world}"
+    else:
+        model = f"{_path(str(target.model), redactor)}{f' @ {target.revision}' if target.revision else ''}"
+    how = "elsewhere" if config.unlearn.given is not None else f"by {config.unlearn.method}"
+    version = environment()["packages"].get("concept-forget", "")
+    return (
+        f"What {model} still knows of this after unlearning {how}; seed {config.seed}, concept_forget {version}".strip()
+        + "."
+    )
+
+
 def config_text(config: Config, redactor: Redactor) -> str:
     """The whole effective config as YAML that ``run`` takes, but for what is hidden."""
     shown = config.model_copy(update={"concepts": tuple(without_secrets(config.concepts, redactor))})
@@ -79,9 +94,11 @@ def _stages(material: Material) -> Iterator[tuple[str, ...]]:
 
 
 def _models(material: Material, redactor: Redactor) -> Iterator[tuple[str, ...]]:
-    def told(path: str) -> str:
-        return Path(path).name if redactor.concepts and Path(path).is_absolute() else path
-
     for role, spec in material.models.items():
-        path = told(spec.path) + (f", adapter {told(spec.adapter)}" if spec.adapter else "")
+        path = _path(spec.path, redactor) + (f", adapter {_path(spec.adapter, redactor)}" if spec.adapter else "")
         yield role, f"{path} @ {spec.revision}" if spec.revision else path, spec.fingerprint or "–"
+
+
+def _path(path: str, redactor: Redactor) -> str:
+    """A path as the page may show it: of a machine's own, with something hidden, the name alone."""
+    return Path(path).name if redactor.concepts and Path(path).is_absolute() else path

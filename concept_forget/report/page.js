@@ -7,7 +7,7 @@
     node.append(...children);
     return node;
   };
-  const folded = (text) => text.normalize("NFKC").toLowerCase();
+  const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   const counted = (number, one, more) => `${number.toLocaleString("en")} ${number === 1 ? one : more}`;
 
   // --- the view that cells and rows open ---

@@ -22,7 +22,7 @@ from concept_forget.report.graders import (
 )
 from concept_forget.report.leak_grid import BUDGET, build_grid
 from concept_forget.report.material import Material, find_redactor
-from concept_forget.report.origin import tell_origin
+from concept_forget.report.origin import tell_origin, tell_subject
 from concept_forget.report.paged_tables import PAGE, ROW_BUDGET, SNIPPET_BUDGET, row_table, snippet_table
 from concept_forget.report.redaction import Redactor
 from concept_forget.report.repeated import LEAK_COLUMNS, TRIED_COLUMNS, leak_at_rows, tried_rows
@@ -70,6 +70,7 @@ def render_page(
         "title": title,
         "redacted": sorted(redactor.concepts),
         "formulas": [(one.name, one.words, one.source) for one in tell_formulas(metrics, config, material.attacks)],
+        "subject": tell_subject(config, redactor),
         "origin": tell_origin(config, material, redactor),
         "holdout": config.compose.holdout,
     }

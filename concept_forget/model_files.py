@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import reprlib
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ _NO_PICKLES = "pickled weights can run code and are not read"
 # Settings that lead to other files than those of the fingerprint, or to code that is fetched.
 _LEADING_AWAY = frozenset(
     {"adapter_kwargs", "allow_all_kernels", "configuration_files", "gguf_file", "kernel_config"}
-    | {"tokenizer_name_or_path", "transformers_weights", "use_kernels"}
+    | {"megatron_config", "tokenizer_name_or_path", "transformers_weights", "use_kernels"}
 )
 _ACTIVATION = re.compile(
     r"torch\.nn\.(modules\.(activation|linear)\.)?"
@@ -42,9 +43,9 @@ _MODULE = re.compile(
     r"(CNN|Dense|Dropout|LSTM|LayerNorm|LogitScore|Normalize|Pooling|StaticEmbedding|Transformer|WeightedLayerPooling)"
 )
 # Those that can be merged into a model; the others read prompts and adapters from elsewhere.
-_ADAPTERS = frozenset(
-    {"ADALORA", "BOFT", "FOURIERFT", "HRA", "IA3", "LN_TUNING", "LOHA", "LOKR", "LORA", "OFT", "RANDLORA", "VBLORA"}
-    | {"VERA"}
+_ADAPTERS = (
+    *("ADALORA", "BOFT", "FOURIERFT", "HRA", "IA3", "LN_TUNING"),
+    *("LOHA", "LOKR", "LORA", "OFT", "RANDLORA", "VBLORA", "VERA"),
 )
 
 
@@ -86,13 +87,14 @@ def check_adapter(folder: Path, key: str | None = None) -> None:
     if not (folder / _ADAPTER_WEIGHTS).is_file():
         raise _no_weights(folder, key, _ADAPTER_WEIGHTS)
     settings = folder / "adapter_config.json"
+    _check_settings(settings, key)
     kind = _read_mapping(settings, key).get("peft_type")
     if kind not in _ADAPTERS:
         raise ModelError(
-            f"an adapter of the kind {kind!r} is not read{_named(key)}",
+            f"an adapter of the kind {reprlib.repr(kind)} is not read{_named(key)}",
             file=settings,
             key="peft_type",
-            remedy=f"give one that can be merged: {', '.join(sorted(_ADAPTERS))}",
+            remedy=f"give one that can be merged: {', '.join(_ADAPTERS)}",
         )
 
 
@@ -138,14 +140,14 @@ def _modules(folder: Path, key: str | None) -> list[Path]:
         kind, path = (module.get(name) if isinstance(module, dict) else None for name in ("type", "path"))
         if not isinstance(kind, str) or not _MODULE.fullmatch(kind):
             raise ModelError(
-                f"a module of the kind {kind!r} is not read{_named(key)}",
+                f"a module of the kind {reprlib.repr(kind)} is not read{_named(key)}",
                 file=file,
                 key=f"{number}.type",
                 remedy="name an encoder of sentence-transformers' own modules, such as Transformer, Pooling and Dense",
             )
         if not isinstance(path, str) or not (folder / path).resolve().is_relative_to(folder.resolve()):
             raise ModelError(
-                f"{path!r} is no folder inside the model's{_named(key)}",
+                f"{reprlib.repr(path)} is no folder inside the model's{_named(key)}",
                 file=file,
                 key=f"{number}.path",
                 remedy="keep the model in one folder",
@@ -167,7 +169,7 @@ def _check_index(index: Path, key: str | None) -> None:
     for weight, name in named.items() if isinstance(named, dict) else [("", named)]:
         if not isinstance(name, str) or not re.fullmatch(r"[^/\\]+\.safetensors", name):
             raise ModelError(
-                f"{name!r} is no name of a *.safetensors beside it{_named(key)}",
+                f"{reprlib.repr(name)} is no name of a *.safetensors beside it{_named(key)}",
                 file=index,
                 key=f"weight_map.{weight}",
                 remedy=f"save the model anew, its weights in one folder; {_NO_PICKLES}",
@@ -183,7 +185,7 @@ def _check_settings(file: Path, key: str | None) -> None:
             or ("implementation" in name and "/" in told)
         ):
             raise ModelError(
-                f"{value!r} would make code or files of others be read{_named(key)}",
+                f"{reprlib.repr(value)} would make code or files of others be read{_named(key)}",
                 file=file,
                 key=name,
                 remedy="use a model that does without; an activation is a class such as torch.nn.Sigmoid",

@@ -41,14 +41,8 @@ _METHODS: dict[type, frozenset[str]] = {
     dict: frozenset({"get", "items", "keys", "values"}),
     LoopContext: frozenset({"changed", "cycle"}),
 }
-# Each may call itself, or carries what it made from one turn of a loop to the next.
-_REFUSED = {
-    nodes.Block: "block",
-    nodes.CallBlock: "call",
-    nodes.FilterBlock: "filter",
-    nodes.Macro: "macro",
-    nodes.NSRef: "namespace",
-}
+# One may call itself, or the one before it twice.
+_REFUSED = {nodes.Block: "block", nodes.Macro: "macro"}
 
 
 class TemplateEnvironment(SandboxedEnvironment):

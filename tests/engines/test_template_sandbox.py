@@ -67,6 +67,7 @@ def test_a_method_of_what_is_given_is_not_called(tmp_path: Path) -> None:
             filled(tmp_path, f"{{{{ {call} }}}}")
 
 
+LONG = "{% set a = range(20000) | join %}"
 GROWING = {
     "a product": "{{ ('a' * 10000000000) | length }}",
     "a smaller one": "{{ 'a' * 1000000000 }}",
@@ -78,23 +79,26 @@ GROWING = {
     "a width of a format": "{{ '%10000000000d' % 1 }}",
     "of another": "{{ '{:>10000000000}'.format(1) }}",
     "of the filter": "{{ '%10000000000d' | format(1) }}",
-    "of an argument": "{{ '%*d' | format(1000000000, 1) }}",
-    "a format": "{{ ('%(a)s' | replace('%', '%')) | format(a=range(99999) | join) }}{{ text.format(1) }}",
+    "of an argument": "{{ '%*d' | format(10000000000, 1) }}",
+    "a format of much": LONG + "{{ ('" + "%(a)s" * 30_000 + "' | format(a=a)) | length }}",
     "words": "{{ lipsum(n=100000000) }}",
-    "a call of itself": "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
-    "a block of itself": "{% block m %}{{ self.m() }}{{ self.m() }}{% endblock %}",
-    "a loop of itself": "{% for x in [facts] recursive %}{{ loop([facts]) }}{% endfor %}",
+    "a call of itself": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
+    "blocks of blocks": "{% block b0 %}{% endblock %}"
+    + "".join(f"{{% block b{n + 1} %}}{{{{ self.b{n}() }}}}{{{{ self.b{n}() }}}}{{% endblock %}}" for n in range(60)),
+    "a loop of itself": "{% for x in facts recursive %}{% if loop.depth < 60 %}{{ loop(facts) }}{% endif %}{% endfor %}",
     "loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-    "loops of text": "{% for i in range(9999) %}" + "words" * 999 + "{% endfor %}",
+    "loops of text": "{% for i in range(8999) %}" + "words" * 999 + "{% endfor %}",
     "a range": "{% for i in range(10 ** 9) %}{% endfor %}",
     "ranges": "{% for i in range(999) %}{% set a = range(99999) | list %}{% endfor %}",
     "doubling": "{% set a = 'aaaaaaaa' %}" + "{% set a = a ~ a %}" * 60 + "{{ a | length }}",
+    "a long sum": LONG + "{{ (a" + " + a" * 200 + ") | length }}",
+    "a long joint": LONG + "{{ (a" + " ~ a" * 30_000 + ") | length }}",
     "doubling sums": "{% set a = 'aaaaaaaa' %}" + "{% set a = a + a %}" * 60 + "{{ a | length }}",
     "doubling blocks": "{% set a = 'aaaaaaaa' %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a | length }}",
     "squares": "{% set a = 99999999 %}" + "{% set a = a * a %}" * 60 + "{{ a > 1 }}",
-    "a joint": "{% set a = range(20000) | join %}{{ (a | list | join(a)) | length }}",
-    "a replacement": "{% set a = range(20000) | join %}{{ (a | replace('', a)) | length }}",
-    "a default": "{% set a = range(20000) | join %}{{ (range(9999) | map('string') | map('trim', '0123456789')"
+    "a joint": LONG + "{{ (a | list | join(a)) | length }}",
+    "a replacement": LONG + "{{ (a | replace('', a)) | length }}",
+    "a default": LONG + "{{ (range(9999) | map('string') | map('trim', '0123456789')"
     " | map('default', a, true) | list | string) | length }}",
     "a default of an attribute": "{{ range(9999) | map(attribute='x', default=text) | list | string }}",
     "a list kept": "{% set n = namespace(a=text) %}{% for i in range(60) %}{% set n.a = n.a ~ n.a %}{% endfor %}",

@@ -10,13 +10,14 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS, do_format, do_replace, make_attrgetter
 from jinja2.runtime import LoopContext
-from jinja2.sandbox import SandboxedEnvironment, SecurityError, safe_range
+from jinja2.sandbox import SandboxedEnvironment, safe_range
 
 from concept_forget.engines.blocks import Block
 
@@ -127,8 +128,11 @@ def _charge(tree: nodes.Template) -> None:
         joined.nodes = [_through("kept", part) for part in joined.nodes]
 
 
-def _through(name: str, value: nodes.Expr, *args: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(value, name, list(args), [], None, None, lineno=value.lineno, environment=value.environment)
+def _through(name: str, value: nodes.Node, *args: nodes.Expr) -> nodes.Filter:
+    # Jinja's own types call what is looped over and what is kept a node.
+    return nodes.Filter(
+        cast("nodes.Expr", value), name, list(args), [], None, None, lineno=value.lineno, environment=value.environment
+    )
 
 
 def _turn(values: Iterable[Any], work: int) -> Iterator[Any]:

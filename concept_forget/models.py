@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, cast
 
 from concept_forget.config import ModelChoice
 from concept_forget.errors import ModelError
-from concept_forget.out_of_memory import is_out_of_memory, too_little
+from concept_forget.model_files import check_adapter, check_model, reading
 from concept_forget.records import ModelSpec, content_hash
 from concept_forget.workspace import file_hash
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 LOADING = threading.RLock()
 """Held while a model is loaded, and while another thread computes with one: loading changes what all of torch goes by,
 such as its default type."""
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_READ = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+"""What is fetched of a model, and what its fingerprint covers."""
 
 
 def resolve_model(choice: ModelChoice, key: str) -> ModelSpec:
@@ -37,9 +38,11 @@ def resolve_model(choice: ModelChoice, key: str) -> ModelSpec:
     """
     assert choice.model is not None
     path, mark = _locate(choice.model, choice.revision, key)
+    check_model(path, key)
     adapter, adapter_mark = (None, "")
     if choice.adapter is not None:
         adapter_path, adapter_mark = _locate(choice.adapter, None, f"{key}.adapter")
+        check_adapter(adapter_path, f"{key}.adapter")
         adapter = str(adapter_path)
     return ModelSpec(
         path=str(path),
@@ -53,8 +56,7 @@ def resolve_model(choice: ModelChoice, key: str) -> ModelSpec:
 def _locate(name: str, revision: str | None, key: str) -> tuple[Path, str]:
     folder = Path(name).expanduser()
     if folder.is_dir():
-        _refuse_pickles(folder, key)
-        files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")])
+        files = sorted(file for pattern in _READ for file in folder.glob(pattern))
         return folder.resolve(), content_hash(*([file.name, file_hash(file)] for file in files))
     if folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise ModelError(
@@ -68,29 +70,30 @@ def _from_hub(name: str, revision: str | None, key: str) -> tuple[Path, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(_READ)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(
             f"the model {name!r} is neither a folder here nor to be had from the hub ({type(error).__name__})",
             key=key,
             remedy="check the spelling and the connection, or give the path of a local folder",
         ) from error
-    _refuse_pickles(folder, key)
     return folder, folder.name
 
 
-def _refuse_pickles(folder: Path, key: str) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = sorted(file.name for pattern in _PICKLES for file in folder.glob(pattern))
-    found = f"only {', '.join(pickled[:3])}" if pickled else "no weights"
-    raise ModelError(
-        f"{folder} holds {found}",
-        key=key,
-        remedy="give a folder with *.safetensors; pickled weights can run code and are not read",
-    )
+def load_config(spec: ModelSpec) -> PretrainedConfig:
+    """What the model's config.json says of its text part.
+
+    Raises:
+        ModelError: The folder holds none that can be read.
+    """
+    from transformers import AutoConfig
+
+    check_model(Path(spec.path))
+    with reading("model", spec.path):
+        config = AutoConfig.from_pretrained(spec.path, revision=spec.revision, trust_remote_code=False)
+        text: PretrainedConfig = config.get_text_config()
+    return text
 
 
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
@@ -101,14 +104,12 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(spec.path, revision=spec.revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"no tokenizer can be read from {spec.path}: {error}", remedy="save it with the model"
-        ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    with reading("tokenizer", spec.path, remedy="save it with the model"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            spec.path, revision=spec.revision, trust_remote_code=False
+        )
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
@@ -123,7 +124,6 @@ def load_model(spec: ModelSpec, *, stay_in_memory: bool = False) -> PreTrainedMo
         ModelError: The folder holds none that can be read.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -133,20 +133,18 @@ def load_model(spec: ModelSpec, *, stay_in_memory: bool = False) -> PreTrainedMo
     dtype: object = spec.dtype
     if spec.dtype == "auto" and device.type == "cpu":
         dtype = "float32"
-    try:
-        with LOADING:
-            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-                spec.path, revision=spec.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
-            )
-            if spec.adapter is not None:
-                from peft import PeftModel
+    check_model(Path(spec.path))
+    with LOADING, reading("model", spec.path):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            spec.path, revision=spec.revision, dtype=dtype, trust_remote_code=False, use_safetensors=True
+        )
+    if spec.adapter is not None:
+        from peft import PeftModel
 
-                merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
-                model = cast("PreTrainedModel", merged)
-    except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
-        if is_out_of_memory(error):
-            raise too_little(f"for the weights of {spec.path}", "use a smaller model, or more memory") from error
-        raise ModelError(f"no model can be read from {spec.path}: {error}", remedy="check the folder") from error
+        check_adapter(Path(spec.adapter))
+        with LOADING, reading("adapter", spec.adapter):
+            merged: object = PeftModel.from_pretrained(model, spec.adapter).merge_and_unload()
+        model = cast("PreTrainedModel", merged)
     if not stay_in_memory:
         torch.nn.Module.to(model, device)
     model.eval()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from concept_forget.config.verbs import Precision
-from concept_forget.errors import ModelError
+from concept_forget.model_files import check_model, reading
 from concept_forget.models import LOADING
 from concept_forget.out_of_memory import in_halves, tell_halved, too_little, unless_out_of_memory
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from concept_forget.records import ModelSpec
 
+_KEY = "mine.embedder"
 _NO_LIMIT = 1 << 20  # tokens; a model that names no limit has one of this order in its tokenizer
 
 
@@ -55,26 +56,19 @@ class SentenceEncoder:
         Raises:
             ModelError: The folder holds none that can be read, or there is no such device.
         """
-        with LOADING, without_bars():
-            from safetensors import SafetensorError
+        check_model(self.folder, _KEY)
+        where = f" onto {self._device!r}" if self._device is not None else ""
+        remedy = "check the folder and `mine.devices`, or leave both as they are by default"
+        with LOADING, without_bars(), reading("sentence encoder", f"{self.folder}{where}", key=_KEY, remedy=remedy):
             from sentence_transformers import SentenceTransformer
 
-            try:
-                model = SentenceTransformer(
-                    str(self.folder),
-                    device=self._device,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    model_kwargs={"use_safetensors": True, "dtype": "float32"},
-                )
-            # torch asserts that a device's library is there.
-            except (OSError, ValueError, RuntimeError, ImportError, AssertionError, SafetensorError) as error:
-                where = f" onto {self._device!r}" if self._device is not None else ""
-                raise ModelError(
-                    f"no sentence encoder can be read from {self.folder}{where}: {error}",
-                    key="mine.embedder",
-                    remedy="check the folder and `mine.devices`, or leave both as they are by default",
-                ) from error
+            model = SentenceTransformer(
+                str(self.folder),
+                device=self._device,
+                local_files_only=True,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True, "dtype": "float32"},
+            )
         if self.precision == "bfloat16":
             _cast_once(model)
         return model.eval()
@@ -189,22 +183,17 @@ def load_cross_encoder(spec: ModelSpec, key: str, remedy: str) -> CrossEncoder:
     Raises:
         ModelError: It cannot be read.
     """
-    with LOADING, without_bars():
-        from safetensors import SafetensorError
+    check_model(Path(spec.path), key)
+    with LOADING, without_bars(), reading("cross-encoder", spec.path, key=key, remedy=remedy):
         from sentence_transformers import CrossEncoder
 
-        try:
-            model: CrossEncoder = CrossEncoder(
-                spec.path,
-                revision=spec.revision,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True, "dtype": "float32"},
-            )
-        except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-            raise ModelError(
-                f"no cross-encoder can be read from {spec.path}: {error}", key=key, remedy=remedy
-            ) from error
+        model: CrossEncoder = CrossEncoder(
+            spec.path,
+            revision=spec.revision,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": "float32"},
+        )
     return model.eval()
 
 

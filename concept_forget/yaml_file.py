@@ -12,7 +12,9 @@ from concept_forget.errors import ConfigError
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
-_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+MAX_NUMBER = 100
+"""Characters of a number: Python reads a long one slowly, or not at all."""
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 KeyPath = tuple[str | int, ...]
 
@@ -76,7 +78,7 @@ def read_value(text: str, place: str) -> Any:
 
 def _compose(text: str, file: Path) -> yaml.Node | None:
     try:
-        _check_depth(text, file)
+        _check_events(text, file)
         return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -90,14 +92,23 @@ def _compose(text: str, file: Path) -> yaml.Node | None:
         raise ConfigError(f"this is not YAML: {error}", file=file, remedy="save it as plain UTF-8 text") from error
 
 
-def _check_depth(text: str, file: Path) -> None:
-    """Refuse nesting before anything walks down it."""
+def _check_events(text: str, file: Path) -> None:
+    """Refuse tags, and nesting before anything walks down it."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise ConfigError(
+                f"the tag {tag.rsplit(':', 1)[-1]!r} cannot be read",
+                file=file,
+                line=line,
+                remedy="write plain values, mappings and lists, without `!`",
+            )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _too_deep(file, event.start_mark.line + 1 if event.start_mark else 1)
+                raise _too_deep(file, line)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -107,7 +118,7 @@ def _too_deep(file: Path, line: int) -> ConfigError:
 
 
 def _construct(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: Path) -> Any:
-    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys, excess and tags."""
+    """Build plain values from YAML nodes, keeping each key's line, refusing duplicate keys and excess."""
     line = node.start_mark.line + 1
     lines.setdefault(path, line)
     if len(lines) > MAX_VALUES:
@@ -119,14 +130,6 @@ def _construct(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: 
         )
     if len(path) > MAX_DEPTH:
         raise _too_deep(file, line)  # through an alias to what it stands in
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
-        raise ConfigError(
-            f"the tag {node.tag.rsplit(':', 1)[-1]!r} cannot be read",
-            file=file,
-            line=line,
-            key=dotted(path) or None,
-            remedy="write plain mappings and lists",
-        )
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -147,6 +150,14 @@ def _construct(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], file: 
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
+    if node.tag in _NUMBERS and len(node.value) > MAX_NUMBER:
+        raise ConfigError(
+            f"the number has {len(node.value):,} characters, one may have {MAX_NUMBER}",
+            file=file,
+            line=line,
+            key=dotted(path) or None,
+            remedy="write a shorter one, or quote it",
+        )
     try:
         return yaml.SafeLoader("").construct_object(node)
     except (yaml.YAMLError, ValueError) as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,40 @@ def test_aliases_cannot_blow_a_config_up(tmp_path: Path) -> None:
 def test_code_in_a_tag_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(write(tmp_path, "concept: !!python/object/apply:os.getcwd []\ntarget: m\n"))
+
+
+TAGS = ("!!int ''", "!!float ''", "!!bool foo", "!!timestamp foo", "!!binary aGVsbG8=", "!!null x", "!!str x", "! x")
+
+
+@pytest.mark.parametrize("value", [*TAGS, "!!map {}", "!!set {a}", "!!python/name:os.system"])
+def test_every_tag_is_refused_with_its_line(tmp_path: Path, value: str) -> None:
+    for text in (f"seed: {value}\n", f"report: {{title: [{value} ]}}\n"):
+        with pytest.raises(ConfigError, match=r"the tag '.*' cannot be read") as caught:
+            load_config(write(tmp_path, GOOD + text))
+        assert caught.value.line == 3
+        assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("0x" + "f" * 20_000, "0" + "7" * 20_000, "0b" + "1" * 40_000, "9" * 20_000, "1" + ":1" * 200_000),
+        *("1." + "1" * 99, "1_" * 50 + "1.5", "-" + "1" * 100),
+    ],
+    ids=lambda value: value[:4],
+)
+def test_a_number_of_no_end_is_refused_unread(tmp_path: Path, value: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=f"the number has {len(value):,} characters") as caught:
+        load_config(write(tmp_path, f"{GOOD}seed: {value}\n"))
+    assert (caught.value.key, caught.value.line) == ("seed", 3)
+    assert time.process_time() - started < 5, "read digit by digit the longest takes twelve seconds"
+
+
+@pytest.mark.parametrize("value", ["2024-99-99", "2024-01-01T00:00:00+99:99", "<<", "0x_", "0b_"])
+def test_a_value_that_yaml_cannot_make_is_named(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r":3: seed: this value cannot be read"):
+        load_config(write(tmp_path, f"{GOOD}seed: {value}\n"))
 
 
 @pytest.mark.parametrize(

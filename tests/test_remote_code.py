@@ -6,12 +6,14 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from concept_forget.config_file import load_config
+from concept_forget.embedding import find_encoder
 from concept_forget.errors import ConfigError, ModelError
 from concept_forget.models import load_model, load_tokenizer
 from concept_forget.records import ModelSpec
@@ -74,11 +76,94 @@ def test_a_module_of_an_encoder_comes_from_its_library(tmp_path: Path, tiny_enco
     for name in ("config.json", "tokenizer_config.json"):
         shutil.copy(tiny_encoder / name, folder)
     modules = json.loads((folder / "modules.json").read_text())
-    modules[0]["type"] = "theirs.Theirs"
-    (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(ModelError):
-        _ = SentenceEncoder(folder).model
+    for kind in ("theirs.Theirs", "sentence_transformers.util.misc.importlib"):
+        modules[0]["type"] = kind
+        (folder / "modules.json").write_text(json.dumps(modules))
+        with pytest.raises(ModelError, match=r"modules\.json: 0\.type: a module of the kind"):
+            _ = SentenceEncoder(folder).model
     assert not (tmp_path / "ran").exists()
+
+
+def changed(source: Path, folder: Path, name: str, **values: object) -> Path:
+    """A copy of a model, one of whose files of settings holds these values too."""
+    shutil.copytree(source, folder)
+    path = folder / name
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(settings | values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "its key": ("config.json", {"sentence_transformers": {"activation_fn": "torch.distributed.run.main"}}),
+        "the old key": ("config.json", {"sbert_ce_default_activation_function": "torch.distributed.run.main"}),
+        "a file": ("config_sentence_transformers.json", {"activation_fn": "torch.distributed.run.main"}),
+    }.values(),
+)
+def test_an_activation_that_is_a_program_of_torch_is_not_called(
+    name: str, values: dict[str, object], tmp_path: Path, tiny_reranker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``torch.distributed.run`` starts whatever the command line names."""
+    folder = changed(tiny_reranker, tmp_path / "model", name, **values)
+    if name != "config.json":  # which is read beside modules alone
+        modules = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}]
+        (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+        types = {"model_type": "CrossEncoder", **values}
+        (folder / name).write_text(json.dumps(types), encoding="utf-8")
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["run", "--standalone", str(tmp_path / "theirs.py")])
+    with pytest.raises(
+        ModelError, match=rf"{name}: [a-z_.]*activation\w*: 'torch\.distrib.* \(the model of `mine\.reranker`"
+    ):
+        load_cross_encoder(ModelSpec(str(folder)), "mine.reranker", "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_activation_of_an_encoder_is_not_imported(tmp_path: Path, tiny_encoder: Path) -> None:
+    folder = with_dense(tiny_encoder, tmp_path / "model", "torch.utils.bundled_inputs.bundle_inputs")
+    with pytest.raises(ModelError, match=r"2_Dense/config\.json: activation_function: 'torch\.utils"):
+        _ = SentenceEncoder(folder).model
+    assert "torch.utils.bundled_inputs" not in sys.modules
+
+
+@pytest.mark.parametrize("name", ["torch.nn.modules.activation.Sigmoid", "torch.nn.modules.linear.Identity"])
+def test_activations_of_everyday_are_used(name: str, tmp_path: Path, tiny_encoder: Path, tiny_reranker: Path) -> None:
+    settings = {"sentence_transformers": {"activation_fn": name, "version": "5.0.0"}}
+    reranker = changed(tiny_reranker, tmp_path / "reranker", "config.json", **settings)
+    model = load_cross_encoder(ModelSpec(str(reranker)), "mine.reranker", "")
+    assert type(model.activation_fn).__name__ == name.rpartition(".")[2]
+    encoder = SentenceEncoder(with_dense(tiny_encoder, tmp_path / "encoder", name))
+    assert encoder.encode(["Mira"]).shape == (1, 8)
+
+
+def with_dense(source: Path, folder: Path, activation: str) -> Path:
+    """A copy of an encoder with one more layer, whose weights lie in a folder of their own."""
+    import torch
+    from safetensors.torch import save_file
+
+    sizes = {"in_features": 32, "out_features": 8, "bias": False}
+    changed(source, folder, "2_Dense/config.json", **sizes, activation_function=activation)
+    save_file({"linear.weight": torch.ones(8, 32)}, folder / "2_Dense" / "model.safetensors")
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    modules.append({"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_args": {"use_kernels": True}},
+        {"model_kwargs": {"attn_implementation": "theirs/kernel"}},
+        {"tokenizer_name_or_path": "theirs/tokenizer"},
+    ],
+)
+def test_an_encoder_leads_to_nothing_of_others(values: dict[str, object], tmp_path: Path, tiny_encoder: Path) -> None:
+    folder = changed(tiny_encoder, tmp_path / "model", "sentence_bert_config.json", **values)
+    with pytest.raises(ModelError, match=r"sentence_bert_config\.json: .* \(the model of `mine\.embedder`\)"):
+        find_encoder(str(folder))
 
 
 @pytest.mark.parametrize("section", ["target", "reference", "generator", "mine", "probe", "execution"])
@@ -102,6 +187,6 @@ def test_every_place_that_loads_says_no() -> None:
             path.read_text(encoding="utf-8"),
         )
     }
-    assert len(calls) >= 7
+    assert len(calls) >= 6
     assert [call for call, text in calls.items() if "trust_remote_code=False" not in text] == []
     assert not any("trust_remote_code=True" in path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))

@@ -33,18 +33,15 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import jinja2
-import yaml
-from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from concept_forget.engines.blocks import Block, Draft, draw_mark
-from concept_forget.errors import DataError
+from concept_forget.engines.blocks import Draft, draw_mark
+from concept_forget.engines.template_sandbox import MARK, TemplateEnvironment, working
+from concept_forget.errors import ConfigError, DataError, first_line
 from concept_forget.records import Chat, Message, content_hash
+from concept_forget.yaml_file import read_value
 
 Returns = Literal["line", "lines", "json"]
-
-MARK = "mark"
-"""The name under which a template finds its mark."""
 
 _ROLE_LINE = re.compile(r"^--- (system|user|assistant) ---[ \t]*$", re.MULTILINE)
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -192,19 +189,18 @@ def read_prompt(path: Path) -> Prompt:
     if match is None:
         raise DataError("the front matter is missing", file=path, line=1, remedy=_REMEDY)
     front = _read_front_matter(path, match.group(1))
-    parts = tuple(
-        (role, _compile(path, body, first_line)) for role, body, first_line in _split_roles(path, text, match.end())
-    )
+    parts = tuple((role, _compile(path, body, begins)) for role, body, begins in _split_roles(path, text, match.end()))
     return Prompt(path.stem, path, front, content_hash("prompt", path.stem, text), parts)
 
 
 def _read_front_matter(path: Path, text: str) -> FrontMatter:
     try:
-        return FrontMatter.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark is not None else 1  # marks count from 0, and the first line is the rule
-        raise DataError(f"the front matter is not YAML: {error}", file=path, line=line, remedy=_REMEDY) from error
+        return FrontMatter.model_validate(read_value(text, str(path)) or {})
+    except ConfigError as error:
+        line = (error.line or 0) + 1  # the first line of the file is the rule above it
+        raise DataError(
+            f"the front matter cannot be read: {error.problem}", file=path, line=line, key=error.key, remedy=_REMEDY
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else None
@@ -241,39 +237,32 @@ def _split_roles(path: Path, text: str, start: int) -> list[tuple[str, str, int]
     return [(m.group(1), text[m.end() : end], line_at(m.end())) for m, end in zip(marks, ends, strict=True)]
 
 
-@jinja2.pass_context
-def _show(context: jinja2.runtime.Context, value: object) -> object:
-    return value.enclose(context[MARK]) if isinstance(value, Block) else value
-
-
-def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_show
-    )
-    environment.filters["block"] = Block
-    return environment
-
-
-def _compile(path: Path, body: str, first_line: int) -> jinja2.Template:
-    environment = _environment()
-    padded = "\n" * (first_line - 1) + body  # so that Jinja counts lines as the file does
+def _compile(path: Path, body: str, begins: int) -> jinja2.Template:
+    padded = "\n" * (begins - 1) + body  # so that Jinja counts lines as the file does
     try:
-        code = environment.compile(padded, name=path.stem, filename=str(path))
+        return TemplateEnvironment().compile_bounded(padded, path.stem, str(path))
     except jinja2.TemplateSyntaxError as error:
         raise DataError(
             f"not a Jinja template: {error.message}", file=path, line=error.lineno, remedy="mend the template"
         ) from error
-    return environment.template_class.from_code(environment, code, environment.make_globals(None))
+    except (MemoryError, RecursionError, SyntaxError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"not a Jinja template: {first_line(error)}", file=path, remedy="nest less, and write shorter numbers"
+        ) from error
 
 
 def _render(template: jinja2.Template, path: Path, variables: Mapping[str, Any]) -> str:
     try:
-        return template.render(variables).strip()
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
+        with working():
+            return template.render(variables).strip()
+    except (
+        *(jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError),
+        *(MemoryError, RecursionError, AttributeError),
+    ) as error:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), None)
         raise DataError(
-            f"the template cannot be filled in: {error}",
+            f"the template cannot be filled in: {first_line(error)}",
             file=path,
             line=line,
             remedy=f"it may use: {', '.join(sorted(variables))}",

@@ -25,7 +25,7 @@ from concept_forget.engines.protocol import (
 from concept_forget.engines.schema_mask import SchemaCompiler
 from concept_forget.engines.scoring import score_rows
 from concept_forget.errors import ModelError
-from concept_forget.models import load_model, load_tokenizer, resolve_model
+from concept_forget.models import load_config, load_model, load_tokenizer, resolve_model
 from concept_forget.out_of_memory import free_memory, tell_halved, too_little, unless_out_of_memory
 from concept_forget.records import ModelSpec, named_seed
 
@@ -189,15 +189,7 @@ class TransformersEngine:
 
     @cached_property
     def _config(self) -> PretrainedConfig:
-        from transformers import AutoConfig
-
-        try:
-            config = AutoConfig.from_pretrained(self._spec.path, revision=self._spec.revision, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"no model can be read from {self._spec.path}: {error}", remedy="check the folder"
-            ) from error
-        return config.get_text_config()  # type: ignore[no-any-return]  # the auto class is untyped
+        return load_config(self._spec)
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:

@@ -32,7 +32,8 @@ from concept_forget.engines.protocol import (
 from concept_forget.engines.streaming import gather_replies, gather_scores
 from concept_forget.engines.vllm_worker import END, READY, STOP, Broken, Done, Job, Start
 from concept_forget.errors import CapabilityError, DataError, EngineError, ModelError
-from concept_forget.models import LOADING, load_tokenizer
+from concept_forget.model_files import reading
+from concept_forget.models import LOADING, load_config, load_tokenizer
 from concept_forget.records import ModelSpec, named_seed
 
 if TYPE_CHECKING:
@@ -231,15 +232,7 @@ class VllmEngine:
 
     @cached_property
     def _config(self) -> PretrainedConfig:
-        from transformers import AutoConfig
-
-        try:
-            config = AutoConfig.from_pretrained(self._spec.path, revision=self._spec.revision, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"no model can be read from {self._spec.path}: {error}", remedy="check the folder"
-            ) from error
-        return config.get_text_config()  # type: ignore[no-any-return]  # the auto class is untyped
+        return load_config(self._spec)
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -255,7 +248,8 @@ class VllmEngine:
         from transformers import GenerationConfig
 
         settings: Any = self._config
-        with contextlib.suppress(OSError):  # a model without the file
+        # A model may be without the file.
+        with reading("settings of the model", self._spec.path), contextlib.suppress(OSError):
             settings = GenerationConfig.from_pretrained(self._spec.path, revision=self._spec.revision or "main")
         return self._encoder.stop_tokens(settings.eos_token_id)
 

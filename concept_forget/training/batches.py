@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from concept_forget.errors import ModelError
+from concept_forget.model_files import reading
 from concept_forget.records import Chat, Example, named_random
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _encode_passage(text: str, tokenizer: PreTrainedTokenizerBase) -> tuple[list
 
 def _render(tokenizer: PreTrainedTokenizerBase, chat: Chat, *, add_generation_prompt: bool = False) -> str:
     messages: list[Any] = list(chat)
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+    with reading("chat template", tokenizer.name_or_path or "the model"):  # a template may raise whatever it likes
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
     assert isinstance(text, str)
     return text
 

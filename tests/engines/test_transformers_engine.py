@@ -276,7 +276,7 @@ def test_flops_are_two_per_weight_and_token(engine: TransformersEngine, untaught
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no weights"):
         TransformersEngine(ModelSpec(path=str(tmp_path)))
-    with pytest.raises(ModelError, match="no model can be read"):
+    with pytest.raises(ModelError, match="no weights"):
         TransformersEngine(ModelSpec(path=str(tmp_path), fingerprint="x")).generate([Request("a")], GREEDY)
 
 

@@ -108,7 +108,7 @@ def test_a_model_without_the_label_is_refused(nli_model: Path, tmp_path: Path) -
     model = EntailmentModel(resolve_model(ModelChoice(model=str(folder)), "probe.nli.model"))
     with pytest.raises(ModelError, match=r"probe.nli.model[\s\S]*LABEL_0, LABEL_1, LABEL_2[\s\S]*id2label"):
         model.grade(cases(1)[0])
-    (folder / "config.json").write_text("[]", encoding="utf-8")
+    (folder / "config.json").write_text('{"id2label": [1]}', encoding="utf-8")
     with pytest.raises(ModelError, match=r"config.json: probe.nli.model: the labels of the model cannot be read"):
         find_entailment(resolve_model(ModelChoice(model=str(folder)), "probe.nli.model"))
 
@@ -126,7 +126,7 @@ def test_pickled_weights_are_not_read(nli_model: Path, tmp_path: Path) -> None:
     spec = resolve_model(ModelChoice(model=str(folder)), "probe.nli.model")
     torch.save(AutoModelForSequenceClassification.from_pretrained(folder).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="no cross-encoder can be read"):
+    with pytest.raises(ModelError, match="pickled weights"):
         EntailmentModel(spec).grade(cases(1)[0])
     with pytest.raises(ModelError, match="pickled weights"):
         resolve_model(ModelChoice(model=str(folder)), "probe.nli.model")

@@ -130,6 +130,8 @@ def hub_faults() -> tuple[type[Exception], ...]:
     """What ``datasets`` raises where a set, on the hub or on this machine, cannot be had."""
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from pyarrow import ArrowException
 
     found: tuple[type[Exception], ...] = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
-    return (OSError, ValueError, KeyError, NotImplementedError, *found)
+    # RuntimeError: a script lies where a set is looked for, which `datasets` runs no more.
+    return (OSError, ValueError, KeyError, RuntimeError, ArrowException, *found)

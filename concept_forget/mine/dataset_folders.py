@@ -14,7 +14,9 @@ from concept_forget.mine.folders import files_in
 
 CARD = "README.md"
 _EXTRA_CARD = ".huggingface.yaml"
+_PATHS = ("data_files", "data_dir")
 _SPLITS, _STATE = "dataset_dict.json", "state.json"
+_ELSEWHERE = re.compile(r"://|::|^[/\\~]|^\w:|(^|[/\\])\.\.([/\\]|$)")
 
 
 def is_saved(folder: Path) -> bool:
@@ -51,7 +53,7 @@ def check_dataset(folder: Path, key: str) -> None:
             remedy="put what it leads to in its place, or take it out",
         )
     for file, path in _named(folder, key):
-        if re.search(r"://|::|^[/\\~]|^\w:|(^|[/\\])\.\.([/\\]|$)", path):
+        if _ELSEWHERE.search(path):
             raise DataError(
                 f"a dataset names a file outside of its folder: {path!r}",
                 file=file,
@@ -83,9 +85,6 @@ def _named(folder: Path, key: str) -> Iterator[tuple[Path, str]]:
         yield from ((file, path) for path in paths)
 
 
-_PATHS = ("data_files", "data_dir")
-
-
 def _saved_paths(folder: Path, key: str) -> Iterator[tuple[Path, str]]:
     splits: list[str] = []
     if (file := folder / _SPLITS).is_file():
@@ -98,8 +97,8 @@ def _saved_paths(folder: Path, key: str) -> Iterator[tuple[Path, str]]:
 
 def _read(file: Path, name: str, key: str) -> list[Any]:
     try:
-        return list(json.loads(file.read_text(encoding="utf-8"))[name])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return list(json.loads(file.read_text(encoding="utf-8")).get(name) or [])
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(file, key, error) from error
 
 

@@ -44,14 +44,14 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
             rest = rest[1:]
         for inner in _folders(folder):
             yield from _matches(inner, rest) if rest else ()
-            yield from (path for path in _entries(inner) if not rest or path.is_symlink() and path.is_dir())
+            yield from (path for path in _entries(inner) if not rest or (path.is_symlink() and path.is_dir()))
         return
     if glob.has_magic(first):
         found = [path for path in _entries(folder, first.startswith(".")) if fnmatch.fnmatch(path.name, first)]
     else:
         found = [folder / first]
     for path in found:
-        if not rest or path.is_symlink():
+        if not rest or (path.is_symlink() and path.is_dir()):
             yield path
         elif path.is_dir():
             yield from _matches(path, rest)

@@ -235,7 +235,7 @@ class Corpus:
 
     Args:
         sources: From ``find_sources``.
-        max_line_bytes: Bytes that a line of a text file may have.
+        max_line_bytes: Bytes that a line of a text file, or a row of a JSON array, may have.
         workers: They read the files; None: this process does.
     """
 

@@ -133,5 +133,8 @@ def hub_faults() -> tuple[type[Exception], ...]:
     from pyarrow import ArrowException
 
     found: tuple[type[Exception], ...] = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
-    # RuntimeError: a script lies where a set is looked for, which `datasets` runs no more.
-    return (OSError, ValueError, KeyError, RuntimeError, ArrowException, *found)
+    # RuntimeError: a script lies where a set is looked for, which `datasets` runs no more. TypeError, AttributeError: a
+    # card is no card. MemoryError: few bytes unpack to many.
+    return (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, ArrowException, *found,
+    )  # fmt: skip

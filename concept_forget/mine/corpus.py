@@ -363,7 +363,7 @@ def _explained(source: Source) -> Iterator[None]:
     """Turn what ``datasets`` raises into one error that names the key."""
     try:
         yield
-    except (*hub_faults(), TypeError, AttributeError) as error:  # the last two by a card that is none
+    except hub_faults() as error:
         what = "not a folder that `datasets` reads" if source.folder else "neither a file here nor a set on the hub"
         raise DataError(
             f"{source.pattern!r} is {what}: {first_line(error)}",

@@ -35,7 +35,7 @@ def read_columns(path: Path, names: Sequence[str], refuse: Callable[[int, str], 
     from pyarrow.parquet import ParquetFile, read_schema
 
     kinds = {name: read_schema(path).field(name).type for name in names}
-    nested = {name: {} if types.is_struct(kind) else [] for name, kind in kinds.items() if types.is_nested(kind)}
+    nested: Row = {name: {} if types.is_struct(kind) else [] for name, kind in kinds.items() if types.is_nested(kind)}
     plain = [name for name in names if name not in nested]
     texts = [name for name in plain if types.is_string(kinds[name]) or types.is_large_string(kinds[name])]
     file = ParquetFile(path, read_dictionary=texts)

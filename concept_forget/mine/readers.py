@@ -170,7 +170,7 @@ def read_arrow(file: SourceFile, skip: Skip) -> Iterator[Piece]:
             for piece in read_rows(rows, file.name, file.text_column, skip_row):
                 done += 1
                 yield piece
-        except (*hub_faults(), MemoryError) as error:
+        except hub_faults() as error:
             skip(done + 1, f"the file cannot be read further: {first_line(error)}")
     with contextlib.suppress(OSError):
         file.advance(file.path.stat().st_size)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
 
-from concept_forget.credentials import hide_keys
+from concept_forget.credentials import hide_keys, hide_values
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What a terminal heeds: its commands, other line ends, and marks that turn the direction of writing."""
@@ -14,6 +18,18 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 def strip_controls(text: str) -> str:
     """The text without what a terminal would heed instead of showing; ends of lines and tabs stay."""
     return _CONTROL.sub("", text)
+
+
+def plain_text(text: str, style: str = "") -> Text:
+    """A text for a table or a panel: as it is, without markup, and without keys and what a terminal would heed.
+
+    Args:
+        text: Anything that came from a file or a model.
+        style: What rich shows it in.
+    """
+    from rich.text import Text
+
+    return Text(strip_controls(hide_values(text)), style=style)
 
 
 def say(line: str, *, error: bool = False) -> None:

@@ -10,6 +10,8 @@ import re
 import shutil
 from pathlib import Path
 
+from concept_forget.console import plain_text
+
 # the module that stands for an extra: what the program would import
 _EXTRAS = {
     "vllm": ("vllm",),
@@ -41,7 +43,7 @@ def print_health() -> None:
     for section, findings in health().items():
         table = Table(title=section, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for label, text in findings.items():
-            table.add_row(label, text)
+            table.add_row(plain_text(label), plain_text(text))
         console.print(table)
         console.print()
 

@@ -130,6 +130,11 @@ def hub_faults() -> tuple[type[Exception], ...]:
     """What ``datasets`` raises where a set, on the hub or on this machine, cannot be had."""
     import datasets
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from pyarrow import ArrowException
 
     found: tuple[type[Exception], ...] = (datasets.exceptions.DatasetsError, HfHubHTTPError, HFValidationError)
-    return (OSError, ValueError, KeyError, NotImplementedError, *found)
+    # RuntimeError: a script lies where a set is looked for, which `datasets` runs no more. TypeError, AttributeError: a
+    # card is no card. MemoryError: few bytes unpack to many.
+    return (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, MemoryError, ArrowException, *found,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from concept_forget.config import Config
-from concept_forget.console import say
+from concept_forget.console import plain_text, say
 from concept_forget.errors import ConfigError
 from concept_forget.one_round import Round
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
@@ -166,16 +166,16 @@ def print_plan(config: Config) -> None:
         )
     console.print(stages)
     for role, ready in findings["models"].items():
-        console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
-    console.print(f"attacks  {findings['attacks']}", markup=False, highlight=False)
+        console.print(plain_text(f"model    {role}: {'ready' if ready else 'will be taught first'}"))
+    console.print(plain_text(f"attacks  {findings['attacks']}"))
     for line in findings["rounds"]:
-        console.print(f"round    {line}", markup=False, highlight=False)
+        console.print(plain_text(f"round    {line}"))
     for line in findings["power"]:
-        console.print(f"facts    {line}", markup=False, highlight=False)
+        console.print(plain_text(f"facts    {line}"))
     for line in findings["memory"]:
-        console.print(f"memory   {line}", markup=False, highlight=False)
+        console.print(plain_text(f"memory   {line}"))
     for line in findings["budget"]:
-        console.print(f"budget   {line}", markup=False, highlight=False)
+        console.print(plain_text(f"budget   {line}"))
     console.print("the config is valid")
 
 
@@ -188,7 +188,7 @@ def print_run(folder: Path) -> None:
     run = Run(folder)
     manifest = run.read_manifest()
     console = Console()
-    table = Table(title=str(folder), title_justify="left")
+    table = Table(title=plain_text(str(folder), "table.title"), title_justify="left")
     for column in ("stage", "fingerprint", "seconds", "requests", "files"):
         table.add_column(column, justify="right" if column in ("seconds", "requests") else "left")
     for verb in VERBS:
@@ -197,10 +197,10 @@ def print_run(folder: Path) -> None:
         record = _stage_record(folder, verb)
         table.add_row(
             verb,
-            manifest["stages"][verb]["fingerprint"],
+            plain_text(str(manifest["stages"][verb]["fingerprint"])),
             f"{record['seconds']:.1f}" if record else "–",
             str(record["requests"]) if record else "–",
-            str(folder / verb) if record else "–",
+            plain_text(str(folder / verb)) if record else "–",
         )
     console.print(table)
     metrics = folder / "report" / "metrics.json"
@@ -223,7 +223,7 @@ def print_summary(verb: str, folder: Path) -> None:
                 f"{_words(name)} {item}" for name, item in value.items() if isinstance(item, (int, float, str))
             )
         if isinstance(value, (str, int, float)) and value != "":
-            table.add_row(_words(key), str(value))
+            table.add_row(plain_text(_words(key)), plain_text(str(value)))
     Console().print(table)
 
 

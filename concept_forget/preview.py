@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concept_forget.config import Config
-from concept_forget.console import strip_controls
+from concept_forget.console import plain_text
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.engines.protocol import Reply, Request
 from concept_forget.errors import ConfigError, StageError
@@ -184,7 +184,7 @@ class _Printer:
         prompt = load_prompts(self._preview.config.generator.prompts).get(name)
         sent = [exchange for exchange in self._preview.exchanges if exchange.prompt == name]
         self._console.print()
-        self._console.print(Rule(_text(f"prompt {name}: {len(sent)} sent", "bold"), align="left"))
+        self._console.print(Rule(plain_text(f"prompt {name}: {len(sent)} sent", "bold"), align="left"))
         _print(self._console, prompt.front.description)
         distinct: dict[str, Exchange] = {}
         for exchange in sent:
@@ -196,8 +196,8 @@ class _Printer:
             told = asked if not whole or len(asked.splitlines()) <= SHORT_LINES else _difference(whole, asked)
             title = "prompt, word for word" if told == asked else "the same prompt, but for these lines"
             whole = whole or asked
-            self._console.print(Panel(_text(told), title=_text(title), title_align="left", expand=False))
-            self._console.print(Text.assemble(("reply  ", "bold"), _text(_reply(exchange.reply))))
+            self._console.print(Panel(plain_text(told), title=plain_text(title), title_align="left", expand=False))
+            self._console.print(Text.assemble(("reply  ", "bold"), plain_text(_reply(exchange.reply))))
 
     def print_kept(self) -> None:
         """Items that got through, kind by kind."""
@@ -207,7 +207,7 @@ class _Printer:
         by_fact = {fact.id: fact for fact in facts}
         asked = [question for question in questions if by_fact[question.fact].distance is None]
         self._console.print()
-        self._console.print(Rule(_text("what was kept", "bold"), align="left"))
+        self._console.print(Rule(plain_text("what was kept", "bold"), align="left"))
         self._table("facets", ("facet",), [(facet,) for facet in dict.fromkeys(fact.facet for fact in own)])
         self._table("facts", ("facet", "answer", "sentence"), [(f.facet, f.answer, f.sentence) for f in own])
         for family in dict.fromkeys(question.family for question in asked):
@@ -225,7 +225,7 @@ class _Printer:
         examples = {(str(item["step"]), str(item["reason"])): str(item["text"]) for item in self._preview.rejected}
         rows = [(step, reason, str(times), examples[step, reason]) for (step, reason), times in counts.most_common()]
         self._console.print()
-        self._console.print(Rule(_text("what was not", "bold"), align="left"))
+        self._console.print(Rule(plain_text("what was not", "bold"), align="left"))
         self._table("rejected", ("step", "because", "times", "such as"), rows, most=len(rows))
 
     def _table(
@@ -235,11 +235,11 @@ class _Printer:
             return
         most = most or self._count
         shown = f"{title} ({most} of {len(rows)})" if len(rows) > most else title
-        table = Table(title=_text(shown), title_justify="left")
+        table = Table(title=plain_text(shown), title_justify="left")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows[:most]:
-            table.add_row(*(_text(cell) for cell in row))
+            table.add_row(*(plain_text(cell) for cell in row))
         self._console.print(table)
 
 
@@ -273,10 +273,5 @@ def _reply(reply: Reply) -> str:
     return (reply.text.strip() or "(empty)") + cut
 
 
-def _text(value: str, style: str = "") -> Text:
-    """Text as it is, without the terminal's own commands and without markup."""
-    return Text(strip_controls(value), style=style)
-
-
 def _print(console: Console, line: str) -> None:
-    console.print(_text(line))
+    console.print(plain_text(line))

@@ -15,6 +15,7 @@ from concept_forget.benchmarks.tofu import ForgetSet, Wording, chat_wording, eva
 from concept_forget.benchmarks.tofu_logs import FORGET, TofuScores, read_logs, score_logs, write_logs
 from concept_forget.benchmarks.wmdp import HAZARDOUS, PARTS, Choice, Part, accuracy, choose, read_part
 from concept_forget.config import ModelChoice
+from concept_forget.console import plain_text
 from concept_forget.engines.opening import open_engine
 from concept_forget.engines.protocol import Engine
 from concept_forget.errors import ConfigError
@@ -131,7 +132,7 @@ def print_tofu(scores: TofuScores, console: Console | None = None) -> None:
         table.add_column(column, justify="left" if column == "set" else "right")
     for name, found in scores.sets.items():
         figures = (f"{value:.4f}" for value in (found.probability, found.rouge_l, found.truth_ratio))
-        table.add_row(name, str(found.rows), *figures)
+        table.add_row(plain_text(name), str(found.rows), *figures)
     console.print(table)
     console.print(f"model utility   {scores.model_utility:.4f}")
     quality = scores.forget_quality
@@ -147,7 +148,7 @@ def print_wmdp(scores: WmdpScores, console: Console | None = None) -> None:
         table.add_column(column, justify="left" if column == "part" else "right")
     rates = {**scores.parts, **({"all of WMDP": scores.wmdp} if scores.wmdp is not None else {})}
     for name, rate in rates.items():
-        table.add_row(name, str(rate.n), f"{rate.rate:.4f}", f"{rate.low:.4f} to {rate.high:.4f}")
+        table.add_row(plain_text(name), str(rate.n), f"{rate.rate:.4f}", f"{rate.low:.4f} to {rate.high:.4f}")
     console.print(table)
     console.print("chance          0.25")
 

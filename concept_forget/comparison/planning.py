@@ -11,6 +11,7 @@ from concept_forget import pipeline
 from concept_forget.comparison.running import shared_store
 from concept_forget.config import Config
 from concept_forget.config.arms import arms_of
+from concept_forget.console import plain_text
 from concept_forget.engines.prompts import load_prompts
 from concept_forget.run_models import RunModels
 
@@ -41,16 +42,15 @@ def print_comparison_plan(config: Config) -> None:
                 untaught.setdefault(models.fingerprint(role), f"{role} of {arm.repetition}")
         ready = [step.verb for step in steps if step.state != "to run"]
         stale = [step.verb for step in steps if step.state == "to run"]
-        runs.add_row(arm.name, arm.repetition, _listed(ready), _listed(stale))
+        runs.add_row(plain_text(arm.name), plain_text(arm.repetition), _listed(ready), _listed(stale))
     console.print(runs)
     for verb, found in stages.items():
         console.print(
             f"{verb:<8} {len(found)} for {wanted[verb]} runs, {sum(not done for done in found.values())} to run",
             highlight=False,
         )
-    console.print(
-        f"models   {len(untaught)} to be taught first" + "".join(f"\n         {m}" for m in untaught.values())
-    )
+    waiting = "".join(f"\n         {m}" for m in untaught.values())
+    console.print(plain_text(f"models   {len(untaught)} to be taught first{waiting}"))
     console.print("the config is valid")
 
 

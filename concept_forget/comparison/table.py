@@ -9,6 +9,7 @@ from rich.table import Table
 
 from concept_forget.comparison import wording
 from concept_forget.comparison.results import TIERS, ArmResult
+from concept_forget.console import plain_text
 from concept_forget.measures.pooling import Pooled
 from concept_forget.report.wording import tier_name
 
@@ -40,19 +41,19 @@ def print_comparison(
         table.add_column(column, justify="right" if right else "left")
     for arm in arms:
         table.add_row(
-            arm.name,
+            plain_text(arm.name),
             str(len(arm.worlds)),
-            *(_tier_cell(arm, tier) for tier in tiers),
+            *(plain_text(_tier_cell(arm, tier)) for tier in tiers),
             wording.number_text(arm.forget_tokens),
             wording.number_text(arm.reduction, ".2f"),
             wording.kept_text(arm.kept.get("near")),
             wording.number_text(arm.fluency, ".2f"),
             wording.number_text(arm.seconds),
-            *([wording.gap_text(arm)] if gap else []),
+            *([plain_text(wording.gap_text(arm))] if gap else []),
         )
     console.print(table)
     for line in wording.gap_lines(arms, gap):
-        console.print(f"gap      {line}", highlight=False)
+        console.print(plain_text(f"gap      {line}"))
     console.print(
         "         residual: 0 is ignorance, 1 the base model; in brackets 95 % intervals over the facts of all runs, "
         "which do not cover seeds and worlds; the worlds' own lowest and highest stand below",

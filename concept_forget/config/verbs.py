@@ -100,7 +100,9 @@ class MineConfig(Section):
     index: Path | None = Field(
         None, description="Folder that `concept-forget index` made of this corpus: searched in its place."
     )
-    max_line_bytes: int = Field(1_000_000, ge=1000, description="A longer line of a corpus file is skipped and listed.")
+    max_line_bytes: int = Field(
+        1_000_000, ge=1000, description="A longer line of a corpus file, or row of a JSON array, is skipped and listed."
+    )
     batch_tokens: int = Field(4096, ge=16, description="Tokens encoded at once, padding included.")
     precision: Literal["float32", "bfloat16", "auto"] = Field(
         "float32",

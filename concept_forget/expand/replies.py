@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from string import ascii_letters
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,7 +27,7 @@ NOT_JSON = "the reply is not JSON of the asked form"
 WRONG_FIELDS = "the item has too few or too many fields"
 
 _BULLET = re.compile(r"^(?:[-*•–]\s+|\(?\d{1,2}[.)]\s+)")
-_FENCE = re.compile(r"^```[a-zA-Z]*\s*\n?(.*?)\n?\s*```\s*$", re.DOTALL)
+_FENCE = "```"
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "'": "'", "‘": "’"}
 _MAX_FAULT_CHARACTERS = 500
 
@@ -264,8 +265,8 @@ def _load_list(form: Form, text: str) -> list[Any] | None:
 def _candidates(text: str) -> Iterator[str]:
     plain = text.strip()
     yield plain
-    if fenced := _FENCE.match(plain):
-        yield fenced.group(1)
+    if plain.startswith(_FENCE) and plain.endswith(_FENCE):
+        yield plain[len(_FENCE) : -len(_FENCE)].lstrip(ascii_letters)
     first, last = plain.find("{"), plain.rfind("}")
     if 0 <= first < last:
         yield plain[first : last + 1]

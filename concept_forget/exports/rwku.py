@@ -14,6 +14,7 @@ from concept_forget.records import Example, Split
 LEVELS = {"cloze": ("1", "cloze"), "reverse": ("3", "reverse query"), "choice": ("3", "multiple choice")}
 """RWKU's level and type of a family of questions; all others are simple questions of level 2."""
 
+_NAME_BYTES = 200  # of a folder's name, which may have 255 with the number before it
 _SIMPLE = ("2", "simple question")
 _NO_RETAIN = "RWKU gives no retain corpus to train on"
 _NO_VALIDATION = "RWKU has no set by which a checkpoint is chosen"
@@ -37,6 +38,7 @@ def lay_out(sets: FinishedSets, layout: Layout) -> None:
     described: dict[str, Any] = {}
     for number, concept in enumerate(sets.config.concepts, start=1):
         name = "".join(c if c.isalnum() or c in "-_.'" else "_" for c in concept.name)
+        name = name.encode()[:_NAME_BYTES].decode(errors="ignore")
         _Folder(sets, layout, concept, f"{number}_{name}").fill(described)
     layout.leave_out(sets.rows["retain"], _NO_RETAIN)
     layout.leave_out(sets.rows["validation"], _NO_VALIDATION)

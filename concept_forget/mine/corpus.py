@@ -15,6 +15,8 @@ from concept_forget.config import CorpusSource
 from concept_forget.errors import DataError, first_line
 from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
+from concept_forget.mine.dataset_folders import check_dataset, is_dataset, is_saved
+from concept_forget.mine.folders import Found, files_in, files_like
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
 from concept_forget.workspace import file_hash
@@ -36,13 +38,14 @@ class Skipped:
 class Source:
     """One entry of ``corpus:``, and the files it stands for, here or in an object store.
 
-    It has none where ``datasets`` opens it as a whole.
+    It has none where ``datasets`` opens it as a whole. ``links`` are not followed.
     """
 
     key: str
     choice: CorpusSource
     files: tuple[Path, ...]
     remote: tuple[RemoteFile, ...] = ()
+    links: tuple[Path, ...] = ()
 
     @property
     def pattern(self) -> str:
@@ -56,7 +59,7 @@ class Source:
             return sum(file.size for file in self.remote)
         if not self.files and self.folder is None:
             return None
-        files = self.files or [path for path in (self.folder or Path()).rglob("*") if path.is_file()]
+        files = self.files or files_in(self.folder or Path(), hidden=True).files
         return sum(path.stat().st_size for path in files)
 
     @property
@@ -74,7 +77,7 @@ def find_sources(choices: Sequence[CorpusSource], sandbox: Path | None = None) -
         sandbox: The file of the sandbox's documents, where it exists already.
 
     Raises:
-        DataError: A path is absent, or a file has an ending that no reader is for.
+        DataError: A path is absent, or a file has an ending that no reader is for; or a dataset leads elsewhere.
     """
     sources: list[Source] = []
     taken: set[tuple[Path | str, str]] = set()
@@ -90,14 +93,17 @@ def find_sources(choices: Sequence[CorpusSource], sandbox: Path | None = None) -
             sources += [Source(key, choice, (), tuple(fresh_there))] if fresh_there else []
             continue
         found = _find_files(choice.path, choice, key)
-        fresh = [path for path in found if (path.resolve(), choice.text) not in taken]
-        taken.update((path.resolve(), choice.text) for path in fresh)
-        if fresh or not found:
-            sources.append(Source(key, choice, tuple(fresh)))
+        fresh: list[Path] = []
+        for path in found.files:
+            if (mark := (path.resolve(), choice.text)) not in taken:
+                taken.add(mark)
+                fresh.append(path)
+        if fresh or not found.files:
+            sources.append(Source(key, choice, tuple(fresh), links=found.links))
     return sources
 
 
-def _find_files(pattern: str, choice: CorpusSource, key: str) -> list[Path]:
+def _find_files(pattern: str, choice: CorpusSource, key: str) -> Found:
     path = Path(pattern).expanduser()
     if path.is_file():
         if find_reader(path) is None:
@@ -107,47 +113,30 @@ def _find_files(pattern: str, choice: CorpusSource, key: str) -> list[Path]:
                 key=key,
                 remedy=f"the endings are {', '.join(READERS)}, each also with .gz behind it",
             )
-        return [path]
+        return Found((path,))
     if path.is_dir():
-        if _is_dataset(path, choice):
-            return []
-        found = [file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path))]
-        return _some(sorted(found), f"the folder {pattern!r} holds no file", key)
-    if glob.has_magic(pattern):
-        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        return _some(sorted(file for file in matches if file.is_file()), f"{pattern!r} matches no file", key)
+        if is_dataset(path, choice):
+            check_dataset(path, key)
+            return Found()
+        return _some(files_in(path), f"the folder {pattern!r} holds no file", key)
+    if glob.has_magic(str(path)):
+        return _some(files_like(str(path)), f"{pattern!r} matches no file", key)
     if _looks_local(pattern):
         raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=_LOOK)
-    return []
+    return Found()
 
 
 _LOOK = "check the spelling; a relative path starts at the folder in which the command is run"
 
 
-def _some(files: list[Path], problem: str, key: str) -> list[Path]:
-    if not files:
-        raise DataError(problem, key=key, remedy=_LOOK)
-    return files
+_LINK = "a link to a folder, or out of the folder that was named, is not followed; name what it leads to"
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _is_saved(folder: Path) -> bool:
-    """Whether ``save_to_disk`` wrote it."""
-    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-
-
-def _is_dataset(folder: Path, choice: CorpusSource) -> bool:
-    """Whether a folder is one dataset to ``datasets``, not just a place with files in it."""
-    if _is_saved(folder) or choice.name is not None or choice.split != "train":
-        return True
-    card = folder / "README.md"
-    if not card.is_file():
-        return False
-    head, *_ = card.read_text(encoding="utf-8-sig", errors="replace").split("\n---", 1)
-    return head.startswith("---") and re.search(r"^(configs|dataset_info):", head, re.MULTILINE) is not None
+def _some(found: Found, problem: str, key: str) -> Found:
+    if not found.files:
+        links = f", but {len(found.links)} links that are not followed" if found.links else ""
+        raise DataError(problem + links, key=key, remedy=_LINK if links else _LOOK)
+    return found
 
 
 def _looks_local(pattern: str) -> bool:
@@ -161,7 +150,7 @@ def hash_sources(sources: Sequence[Source]) -> list[object]:
         folder = source.folder
         files = source.files
         if folder is not None and not files:
-            files = tuple(sorted(path for path in folder.rglob("*") if path.is_file()))
+            files = files_in(folder, hidden=True).files
         hashes: list[object] = [] if source.choice.sandbox else [[path.as_posix(), file_hash(path)] for path in files]
         hashes += [[file.address, file.size, file.changed] for file in source.remote]
         commit = None if source.choice.sandbox or hashes else _commit(source.choice)
@@ -246,7 +235,7 @@ class Corpus:
 
     Args:
         sources: From ``find_sources``.
-        max_line_bytes: Bytes that a line of a text file may have.
+        max_line_bytes: Bytes that a line of a text file, or a row of a JSON array, may have.
         workers: They read the files; None: this process does.
     """
 
@@ -296,6 +285,7 @@ class Corpus:
                 skip = self._skip(source.pattern)
                 yield from self._counted(read_rows(rows, source.pattern, source.choice.text, skip))
             return
+        self.skipped += (Skipped(link.as_posix(), 1, _LINK) for link in source.links)
         yield from self._counted(self._noted(self._read_files(source)))
 
     def _read_files(self, source: Source) -> Iterator[Event]:
@@ -352,7 +342,7 @@ def _reasons(skipped: Sequence[Skipped]) -> str:
 def _open_folder(folder: Path, choice: CorpusSource) -> Any:
     import datasets
 
-    if not _is_saved(folder):
+    if not is_saved(folder):
         return datasets.load_dataset(str(folder), choice.name, split=choice.split, streaming=True)
     found = datasets.load_from_disk(str(folder))
     return found[choice.split] if isinstance(found, datasets.DatasetDict) else found

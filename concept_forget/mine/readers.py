@@ -15,7 +15,6 @@ import csv
 import glob
 import json
 import logging
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget.errors import first_line
-from concept_forget.mine.lines import BrokenStreamError, Line, read_blocks, read_lines
+from concept_forget.hub_rows import hub_faults
+from concept_forget.mine.lines import BrokenStreamError, Line, read_blocks, read_elements, read_lines
+from concept_forget.mine.parquet import read_columns
 
 PAIR = "Question: {question}\nAnswer: {answer}"
 """How a question/answer row reads as text."""
@@ -79,20 +80,7 @@ def find_reader(path: Path) -> Reader | None:
 @reader(".jsonl", ".ndjson")
 def read_json_lines(file: SourceFile, skip: Skip) -> Iterator[Piece]:
     """One JSON object per line."""
-    for line in read_lines(file.path, file.max_line_bytes, file.advance):
-        text = _decode(line, skip)
-        if text is None:
-            continue
-        try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            skip(line.number, f"bad JSON: {error}" if text.strip() else "the line is empty")
-            continue
-        if not isinstance(row, dict):
-            skip(line.number, f"a row is a JSON object, found {type(row).__name__}")
-            continue
-        place = row["id"] if file.by_id and isinstance(row.get("id"), (str, int)) else line.number
-        yield from _row_piece(row, file.text_column, f"{file.name}:{place}", line.number, skip)
+    return _read_objects(read_lines(file.path, file.max_line_bytes, file.advance), file, skip)
 
 
 @reader(".json")
@@ -103,7 +91,9 @@ def read_json(file: SourceFile, skip: Skip) -> Iterator[Piece]:
     except BrokenStreamError:
         beginning = b""
     is_array = beginning.decode("utf-8-sig", "replace").lstrip().startswith("[")
-    return _read_table("json", file, skip) if is_array else read_json_lines(file, skip)
+    if not is_array:
+        return read_json_lines(file, skip)
+    return _read_objects(read_elements(file.path, file.max_line_bytes, file.advance), file, skip, bare="text")
 
 
 @reader(".txt", ".text", ".md")
@@ -141,36 +131,28 @@ def read_tsv(file: SourceFile, skip: Skip) -> Iterator[Piece]:
 
 @reader(".parquet")
 def read_parquet(file: SourceFile, skip: Skip) -> Iterator[Piece]:
-    """Parquet, as ``datasets`` streams it."""
-    return _read_table("parquet", file, skip)
+    """Parquet, of which the needed columns are read."""
+    import pyarrow
+    from pyarrow.parquet import read_schema
+
+    number = 0
+    try:
+        there = read_schema(file.path).names
+        if wanted := [name for name in _columns(file.text_column) if name in there]:
+            for number, row in enumerate(read_columns(file.path, wanted, skip), start=1):
+                if row is not None:
+                    yield from _row_piece(row, file.text_column, f"{file.name}:{number}", number, skip)
+        else:
+            skip(1, _no_text(file.text_column, there))
+    except (OSError, ValueError, LookupError, MemoryError, pyarrow.ArrowException) as error:
+        skip(number + 1, f"the file cannot be read further: {first_line(error)}")
+    with contextlib.suppress(OSError):
+        file.advance(file.path.stat().st_size)
 
 
 @reader(".arrow")
 def read_arrow(file: SourceFile, skip: Skip) -> Iterator[Piece]:
     """Arrow, as ``datasets`` streams it."""
-    return _read_table("arrow", file, skip)
-
-
-def read_rows(rows: Any, name: str, column: str, skip: Skip) -> Iterator[Piece]:
-    """The texts of a dataset that ``datasets`` opened, only the columns that are needed being decoded.
-
-    Args:
-        rows: A ``Dataset`` or ``IterableDataset``.
-        name: What stands for it in ``Piece.document``; the row follows, counted from 1.
-        column: The text column.
-        skip: Takes broken rows.
-    """
-    if rows.column_names is not None:
-        wanted = [c for c in (column, "question", "answer") if c in rows.column_names]
-        if not wanted:
-            skip(1, _no_text(column, rows.column_names))
-            return
-        rows = rows.select_columns(wanted)
-    for number, row in enumerate(rows, start=1):
-        yield from _row_piece(row, column, f"{name}:{number}", number, skip)
-
-
-def _read_table(builder: str, file: SourceFile, skip: Skip) -> Iterator[Piece]:
     import datasets
 
     done = 0
@@ -183,17 +165,57 @@ def _read_table(builder: str, file: SourceFile, skip: Skip) -> Iterator[Piece]:
     with _quiet("datasets"):
         try:
             rows = datasets.load_dataset(
-                builder, data_files={"train": glob.escape(str(file.path.resolve()))}, split="train", streaming=True
+                "arrow", data_files={"train": glob.escape(str(file.path.resolve()))}, split="train", streaming=True
             )
             for piece in read_rows(rows, file.name, file.text_column, skip_row):
                 done += 1
                 yield piece
-        except (
-            OSError, EOFError, zlib.error, ValueError, NotImplementedError, datasets.exceptions.DatasetsError,
-        ) as error:  # fmt: skip
+        except hub_faults() as error:
             skip(done + 1, f"the file cannot be read further: {first_line(error)}")
     with contextlib.suppress(OSError):
         file.advance(file.path.stat().st_size)
+
+
+def read_rows(rows: Any, name: str, column: str, skip: Skip) -> Iterator[Piece]:
+    """The texts of a dataset that ``datasets`` opened, only the columns that are needed being decoded.
+
+    Args:
+        rows: A ``Dataset`` or ``IterableDataset``.
+        name: What stands for it in ``Piece.document``; the row follows, counted from 1.
+        column: The text column.
+        skip: Takes broken rows.
+    """
+    if rows.column_names is not None:
+        wanted = [name for name in _columns(column) if name in rows.column_names]
+        if not wanted:
+            skip(1, _no_text(column, rows.column_names))
+            return
+        rows = rows.select_columns(wanted)
+    for number, row in enumerate(rows, start=1):
+        yield from _row_piece(row, column, f"{name}:{number}", number, skip)
+
+
+def _read_objects(lines: Iterable[Line], file: SourceFile, skip: Skip, bare: str | None = None) -> Iterator[Piece]:
+    """Rows of JSON. A string that stands in the place of an object is the row's only column, ``bare``."""
+    for line in lines:
+        text = _decode(line, skip)
+        if text is None:
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            skip(
+                line.number,
+                f"bad JSON: {error}" if text.strip() else f"the {'line' if bare is None else 'row'} is empty",
+            )
+            continue
+        if bare is not None and isinstance(row, str):
+            row = {bare: row}
+        if not isinstance(row, dict):
+            skip(line.number, f"a row is a JSON object, found {type(row).__name__}")
+            continue
+        place = row["id"] if file.by_id and isinstance(row.get("id"), (str, int)) else line.number
+        yield from _row_piece(row, file.text_column, f"{file.name}:{place}", line.number, skip)
 
 
 def _read_separated(file: SourceFile, delimiter: str, skip: Skip) -> Iterator[Piece]:
@@ -294,6 +316,10 @@ def _row_piece(row: Mapping[str, Any], column: str, document: str, number: int, 
             skip(number, "bad encoding: the text holds half a surrogate pair")
         else:
             yield Piece(document, text, whole=whole)
+
+
+def _columns(column: str) -> list[str]:
+    return list(dict.fromkeys((column, "question", "answer")))
 
 
 def _no_text(column: str, columns: Iterable[str]) -> str:

@@ -32,7 +32,7 @@ from concept_forget.workspace import StageContext, file_hash, read_records, writ
 if TYPE_CHECKING:
     from concept_forget.records import Snippet
 
-VERSION = 5
+VERSION = 6
 SHARD = 4096
 """Chunks searched at once: what is held of the corpus at any time."""
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from concept_forget.console import plain_text
 from concept_forget.measures.metrics import pooled_concept
 from concept_forget.measures.one_model import OneModel
 from concept_forget.report.graders import AGREEMENT_COLUMNS, RATE_COLUMNS, agreement_rows, grader_rate_rows
@@ -30,14 +31,14 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
     console = console or Console(width=None if Console().is_terminal else 130)
     concept = pooled_concept(metrics.concepts)
     columns = ("reference", "above it") if metrics.reference is not None else ()
-    leaks = Table(title=f"What the model gives away: {concept}", title_justify="left")
+    leaks = Table(title=plain_text(f"What the model gives away: {concept}", "table.title"), title_justify="left")
     for column in ("tier", "attack", "facts", "model", *columns):
         leaks.add_column(column, justify="right" if column == "facts" else "left")
     for tier in TIERS:
         for attack, result in metrics.concepts[concept].items():
             if (found := result.tiers.get(tier)) is not None:
                 beside = (rate_text(found.reference), estimate_text(found.above)) if columns else ()
-                leaks.add_row(tier_name(tier), attack, str(found.model.n), rate_text(found.model), *beside)
+                leaks.add_row(tier_name(tier), plain_text(attack), str(found.model.n), rate_text(found.model), *beside)
     console.print(leaks)
     if metrics.collateral:
         kept = Table(title="What it knows of the neighbours", title_justify="left")
@@ -45,18 +46,18 @@ def print_one_model(metrics: OneModel, console: Console | None = None) -> None:
             kept.add_column(column, justify="right" if column == "facts" else "left")
         for distance, other in metrics.collateral.items():
             rates = [rate_text(rate) for rate in (other.model, other.reference) if rate is not None]
-            kept.add_row(distance, str(other.model.n), *rates)
+            kept.add_row(plain_text(distance), str(other.model.n), *rates)
         console.print(kept)
     _print_rows(console, "What each grader finds", RATE_COLUMNS, grader_rate_rows(metrics.graders))
     _print_rows(console, "How far graders agree", AGREEMENT_COLUMNS, agreement_rows(metrics.graders))
     if metrics.verdict is not None:
-        console.print(f"verdict  {outcome_text(metrics.verdict)}", markup=False)
+        console.print(plain_text(f"verdict  {outcome_text(metrics.verdict)}"))
         for reason in verdict_reasons(metrics.verdict):
-            console.print(f"         {reason}", markup=False)
+            console.print(plain_text(f"         {reason}"))
     for line in metrics.not_known:
-        console.print(f"unknown  {line}", markup=False)
+        console.print(plain_text(f"unknown  {line}"))
     if metrics.attacks_without_questions:
-        console.print(f"no rows  for {', '.join(metrics.attacks_without_questions)}", markup=False)
+        console.print(plain_text(f"no rows  for {', '.join(metrics.attacks_without_questions)}"))
 
 
 def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -66,5 +67,5 @@ def _print_rows(console: Console, title: str, columns: Sequence[str], rows: Sequ
     for column in columns:
         table.add_column(column, justify="right" if column == "facts" else "left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain_text, row))
     console.print(table)

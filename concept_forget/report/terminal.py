@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from concept_forget.console import plain_text
 from concept_forget.measures.metrics import Metrics, WhiteBox, pooled_concept
 from concept_forget.report.graders import (
     AGREEMENT_COLUMNS,
@@ -66,7 +66,7 @@ def print_metrics(
     if has_replacements(metrics, concept):
         console.print(_replacements(metrics, concept))
     for attack, reason in metrics.not_made.items():
-        console.print(f"not made {attack}: {reason}", markup=False, highlight=False)
+        console.print(plain_text(f"not made {attack}: {reason}"))
     _print_doses(metrics, console)
     if metrics.white_box is not None:
         _print_white_box(metrics.white_box, concept, console)
@@ -77,7 +77,7 @@ def print_metrics(
 
 def _leaks(metrics: Metrics, concept: str) -> Table:
     """Rates of every attack and tier."""
-    leaks = Table(title=f"What is still there: {concept}", title_justify="left")
+    leaks = Table(title=plain_text(f"What is still there: {concept}", "table.title"), title_justify="left")
     for column in ("tier", "attack", "facts", "base", "unlearned", "floor", "residual", "part only"):
         leaks.add_column(column, justify="right" if column == "facts" else "left")
     last = ""
@@ -86,11 +86,11 @@ def _leaks(metrics: Metrics, concept: str) -> Table:
             leaks.add_section()
         leaks.add_row(
             tier_name(tier) if tier != last else "",
-            attack,
+            plain_text(attack),
             str(result.unlearned.n),
             percent(result.base.rate),
             rate_text(result.unlearned),
-            f"{percent(result.floor.rate)} ({result.floor.kind})",
+            plain_text(f"{percent(result.floor.rate)} ({result.floor.kind})"),
             estimate_text(result.residual),
             percent(result.part.unlearned.rate) if result.part else "–",
         )
@@ -106,12 +106,12 @@ def _collateral(metrics: Metrics) -> Table:
     for distance, collateral in metrics.collateral.items():
         worst = f"{collateral.worst.subject}: {percent(collateral.worst.value)}" if collateral.worst else "–"
         kept.add_row(
-            distance,
+            plain_text(distance),
             str(collateral.unlearned.n),
             percent(collateral.base.rate),
             percent(collateral.unlearned.rate),
             kept_text(collateral.kept),
-            worst,
+            plain_text(worst),
         )
     return kept
 
@@ -133,9 +133,9 @@ def _print_rest(metrics: Metrics, console: Console) -> None:
     if ratio is not None:
         console.print(f"cost     {ratio:.2g} × the floating-point operations of retraining")
     outcome = metrics.verdict.outcome
-    console.print(f"verdict  [{_COLOURS[outcome]}]{outcome_text(metrics.verdict)}[/]")
+    console.print(plain_text("verdict  ").append_text(plain_text(outcome_text(metrics.verdict), _COLOURS[outcome])))
     for reason in (*verdict_reasons(metrics.verdict), *beside_verdict(metrics, pooled_concept(metrics.concepts))):
-        console.print(f"         {reason}", markup=False)
+        console.print(plain_text(f"         {reason}"))
 
 
 def _print_rows(
@@ -143,11 +143,11 @@ def _print_rows(
 ) -> None:
     if not rows:
         return
-    table = Table(title=escape(title), title_justify="left", caption=caption, caption_justify="left")
+    table = Table(title=plain_text(title, "table.title"), title_justify="left", caption=caption, caption_justify="left")
     for column in columns:
         table.add_column(column, justify="right" if column in ("facts", "k") else "left")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(plain_text, row))
     console.print(table)
 
 
@@ -159,7 +159,7 @@ def _print_diversity(written: Mapping[str, Any] | None, console: Console) -> Non
     for column in DIVERSITY_COLUMNS:
         table.add_column(column, justify="left" if column == DIVERSITY_COLUMNS[0] else "right")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(plain_text, row))
     console.print(table)
 
 
@@ -179,11 +179,11 @@ def _print_white_box(white_box: WhiteBox, concept: str, console: Console) -> Non
     """What is read from the models, a table for each kind of score; the verdict does not rest on it."""
     rows = white_box_rows(white_box, concept)
     for group, lines in itertools.groupby(rows, lambda row: row.group):
-        table = Table(title=escape(f"White-box, {concept}: {group}"), title_justify="left")
+        table = Table(title=plain_text(f"White-box, {concept}: {group}", "table.title"), title_justify="left")
         for column in COLUMNS:
             table.add_column(column, no_wrap=column != COLUMNS[-1])
         for row in lines:
-            table.add_row(*map(escape, (row.score, row.base, row.unlearned, row.reference, row.says)))
+            table.add_row(*map(plain_text, (row.score, row.base, row.unlearned, row.reference, row.says)))
         console.print(table)
 
 
@@ -196,18 +196,18 @@ def _rounds(metrics: Metrics) -> Table:
         table.add_column(f"round {found.number}")
     for section in round_rows(rounds):
         for row in section:
-            table.add_row(*row)
+            table.add_row(*map(plain_text, row))
         table.add_section()
     return table
 
 
 def _replacements(metrics: Metrics, concept: str) -> Table:
     """How often the answer is given that was to take the old one's place, beside the old one."""
-    table = Table(title=f"What is said instead: {concept}", title_justify="left")
+    table = Table(title=plain_text(f"What is said instead: {concept}", "table.title"), title_justify="left")
     for column in ("tier", "attack", "facts", "new: base", "new: unlearned", "new: reference", "old: unlearned"):
         table.add_column(column, justify="right" if column == "facts" else "left")
     for attack, tier, _, result in tier_rows(metrics, concept):
         if (new := result.replacement) is not None:
             rates = (rate_text(rate) for rate in (new.base, new.unlearned, new.reference, result.unlearned))
-            table.add_row(tier_name(tier), attack, str(new.unlearned.n), *rates)
+            table.add_row(tier_name(tier), plain_text(attack), str(new.unlearned.n), *rates)
     return table

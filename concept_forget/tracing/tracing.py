@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from concept_forget.config import Config
+from concept_forget.console import plain_text
 from concept_forget.embedding import VECTORS, Embedder, find_encoder
 from concept_forget.errors import ConfigError
 from concept_forget.mine.corpus import Corpus, find_sources
@@ -188,7 +189,7 @@ def print_traces(traced: Traced) -> None:
         counts = trace.counts
         unnamed = next((s.text for s in trace.statements if s.how != "named"), "")
         fact = f"{trace.fact.subject}: {trace.fact.facet}: {trace.fact.answer}"
-        table.add_row(fact, *(str(counts[how] or "") for how in HOW), unnamed[:80])
+        table.add_row(plain_text(fact), *(str(counts[how] or "") for how in HOW), plain_text(unnamed[:80]))
     console.print(table)
     for how, meaning in HOW.items():
         console.print(f"  {how}: {meaning}", markup=False)

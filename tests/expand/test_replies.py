@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -85,6 +86,13 @@ class TestJson:
         parsed = parse_reply(TEXTS, "json", reply)
         assert (parsed.items, reasons(parsed)) == ((), [NOT_JSON])
         assert len(parsed.faults[0].text) <= 500
+
+    @pytest.mark.parametrize("fences", ["``` ", "\n```", "```\n \n", "```json\n"])
+    def test_fences_without_end_are_read_in_one_go(self, fences: str) -> None:
+        begun = time.process_time()
+        parsed = parse_reply(TEXTS, "json", "```" + fences * (400_000 // len(fences)) + "x")
+        assert time.process_time() - begun < 5
+        assert reasons(parsed) == [NOT_JSON]
 
     def test_an_object_that_was_cut_off_says_so(self) -> None:
         assert reasons(parse_reply(TEXTS, "json", '{"questions": ["Where w', cut_off=True)) == [CUT_OFF]

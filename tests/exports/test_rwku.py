@@ -4,6 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from concept_forget.concept import Concept
 from concept_forget.exports.exporting import export_sets
 from concept_forget.exports.finished import FinishedSets
 from concept_forget.exports.layout import Layout
@@ -67,3 +70,15 @@ def test_a_form_has_its_level_and_what_a_model_wrote_its_own_file(sets: Finished
     assert found["positive.json"] == 2
     assert not {"passage.json", "neighbor_level1.json", "neighbor_level2.json"} & set(found)
     assert layout.left_out["collateral", "RWKU asks about neighbours at levels 1 and 2 only"] == len(asked)
+
+
+@pytest.mark.parametrize("letter", ["字", "𠀀", "é"])
+def test_a_name_too_long_for_a_folder_is_cut_between_letters(sets: FinishedSets, tmp_path: Path, letter: str) -> None:
+    concept = Concept(name=letter * 200, kind="person")
+    layout = Layout()
+    lay_out(dataclasses.replace(sets, config=sets.config.model_copy(update={"concepts": [concept]})), layout)
+    [path] = [path for path in layout.files if path.endswith("intro.json")]
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_bytes(layout.files[path])
+    assert set(Path(path).parent.name) == {"1", "_", letter}
+    assert 190 < len(Path(path).parent.name.encode()) < 210

@@ -3,13 +3,24 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 
 import datasets
+import pyarrow
+import pyarrow.parquet
 import pytest
 
+from concept_forget.mine import lines, parquet
 from concept_forget.mine.chunks import cut
 from concept_forget.mine.readers import READERS, Piece, SourceFile, find_reader
+
+
+def source(path: Path, *, column: str = "text", limit: int = 1_000_000, by_id: bool = False) -> SourceFile:
+    return SourceFile(path, path.name, column, limit, by_id=by_id)
 
 
 def read(
@@ -18,7 +29,7 @@ def read(
     skipped: list[tuple[int, str]] = []
     reader = find_reader(path)
     assert reader is not None
-    file = SourceFile(path, path.name, column, limit, by_id=by_id)
+    file = source(path, column=column, limit=limit, by_id=by_id)
     return list(reader(file, lambda line, reason: skipped.append((line, reason)))), skipped
 
 
@@ -127,21 +138,89 @@ def test_of_a_gzip_file_cut_short_every_whole_row_is_read(tmp_path: Path) -> Non
     assert "ends too early" in skipped[0][1]
 
 
-def test_an_array_in_a_gzip_file_cut_short_is_named(tmp_path: Path) -> None:
+def test_of_an_array_in_a_gzip_file_cut_short_every_whole_row_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.json.gz"
-    whole = gzip.compress(json.dumps([{"text": hashlib.sha256(bytes(n)).hexdigest()} for n in range(200)]).encode())
+    texts = [hashlib.sha256(bytes(n)).hexdigest() for n in range(9000)]
+    whole = gzip.compress(json.dumps([{"text": text} for text in texts]).encode())
     path.write_bytes(whole[: len(whole) // 2])
-    _, skipped = read(path)
-    assert len(skipped) == 1
-    assert "cannot be read further: Compressed file ended" in skipped[0][1]
+    pieces, ((row, reason),) = read(path)
+    assert len(pieces) > 3000
+    assert [piece.text for piece in pieces] == texts[: len(pieces)]
+    assert row == len(pieces) + 1
+    assert "ends too early" in reason
 
 
-def test_an_array_of_objects_is_read_through_datasets(tmp_path: Path) -> None:
+def test_an_array_of_objects_is_read_row_by_row(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"text": "one"}, {"text": None}, {"text": "three"}], indent=1), encoding="utf-8")
     pieces, skipped = read(path)
     assert [(piece.document, piece.text) for piece in pieces] == [("rows.json:1", "one"), ("rows.json:3", "three")]
     assert skipped == [(2, "`text` is no text, found nothing")]
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])
+def test_rows_of_an_array_may_hold_what_parts_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    """Whatever the places at which the file's blocks end."""
+    monkeypatch.setattr(lines, "BLOCK", block)
+    path = tmp_path / "rows.json"
+    rows = [
+        {"text": 'She said "no, [x], {y}".\\', "more": [[], {"a": [1, {"b": "],"}]}]},
+        "a text alone",
+        {"question": "Où?", "answer": 1962},
+        {"text": 'é😀\t"', "other": None},
+    ]
+    for indent, pure in ((None, True), (3, False)):
+        path.write_text(json.dumps(rows, indent=indent, ensure_ascii=pure), encoding="utf-8")
+        assert texts_of(path) == [rows[0]["text"], rows[1], "Question: Où?\nAnswer: 1962", rows[3]["text"]]  # type: ignore[index]
+
+
+BROKEN_ARRAYS = {
+    b'[null, {"text": "a"}]': ([2], {1: "found NoneType"}),
+    b'[{"text": "a"}, 7, [], {"text": "b"}]': ([1, 4], {2: "found int", 3: "found list"}),
+    b'[{"text": "a"},]': ([1], {2: "the row is empty"}),
+    b'[{"text": "a"}, {"text": x}, {"text": "b"}]': ([1, 3], {2: "bad JSON"}),
+    b'[{"text": "a"}, }, {"text": "b"}]': ([1, 3], {2: "bad JSON"}),
+    b'[{"text": "a"}, {"text": "\xff"}, {"text": "b"}]': ([1, 3], {2: "bad encoding"}),
+    b'[{"text": "a"}, {"text": "cut': ([1], {2: "the array does not end"}),
+    b'[{"text": "a"}] {"text": "b"}': ([1], {2: "the array ends before it"}),
+    b'[{"text": "a"}, ' + b"[" * 600_000 + b"]" * 600_000 + b', {"text": "b"}]': ([1, 3], {2: "max_line_bytes"}),
+    b'[{"text": "a"}, ' + b"[" * 90_000 + b"]" * 90_000 + b', {"text": "b"}]': ([1, 3], {2: "bad JSON"}),
+    b'[{"text": "a"}, {"text": "' + b"x" * 1_000_000 + b'"}, {"text": "b"}]': ([1, 3], {2: "the row has 1,000,0"}),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN_ARRAYS, ids=lambda data: str(data[:40]))
+def test_a_broken_row_of_an_array_is_listed_and_nothing_else_is_lost(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(data)
+    pieces, skipped = read(path)
+    good, bad = BROKEN_ARRAYS[data]
+    assert [piece.document for piece in pieces] == [f"rows.json:{row}" for row in good]
+    assert [row for row, _ in skipped] == list(bad)
+    for row, reason in skipped:
+        assert bad[row] in reason
+
+
+def test_an_empty_array_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(b"\xef\xbb\xbf [\n]\n")
+    assert read(path) == ([], [])
+
+
+def test_a_row_of_an_array_is_never_held_beyond_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.json.gz"
+    with gzip.open(path, "wb", 9) as file:
+        file.write(b'[{"text": "')
+        for _ in range(64):
+            file.write(b"a" * (1 << 20))
+        file.write(b'"}, {"text": "after"}]')
+    tracemalloc.start()
+    pieces, ((row, reason),) = read(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert [piece.text for piece in pieces] == ["after"]
+    assert (row, "mine.max_line_bytes" in reason) == (1, True)
 
 
 def test_paragraphs_of_a_text_file_lie_where_they_say(tmp_path: Path) -> None:
@@ -241,7 +320,7 @@ def test_a_csv_file_without_the_column_says_which_it_has(tmp_path: Path) -> None
     assert "the columns are: id, body" in skipped[0][1]
 
 
-def test_parquet_and_arrow_are_streamed_through_datasets(tmp_path: Path) -> None:
+def test_parquet_and_arrow_are_read_row_by_row(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_dict({"n": [1, 2, 3], "text": ["one", None, "three"]})
     rows.to_parquet(tmp_path / "odd [name]*.parquet")
     rows.save_to_disk(tmp_path / "saved")
@@ -259,6 +338,82 @@ def test_question_columns_of_a_table_are_read_as_pairs(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     datasets.Dataset.from_dict({"question": ["Where?"], "answer": ["There."], "other": [[1]]}).to_parquet(path)
     assert texts_of(path) == ["Question: Where?\nAnswer: There."]
+
+
+def test_what_a_row_of_parquet_holds_beside_text_is_named(tmp_path: Path) -> None:
+    """In every row group, and where lists and records are not read."""
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"text": [[1], [2], [3]], "question": ["A?", None, "C?"], "answer": [{"x": 1}] * 3})
+    pyarrow.parquet.write_table(table, path, row_group_size=2)
+    pieces, skipped = read(path)
+    assert pieces == []
+    assert skipped == [(row, "`text` is no text, found list") for row in (1, 2, 3)]
+    pieces, skipped = read(path, column="answer")
+    assert {reason for _, reason in skipped} == {"`answer` is no text, found dict"}
+    table = table.set_column(0, "text", [["one", None, "three"]])
+    pyarrow.parquet.write_table(table, path, row_group_size=2)
+    assert [piece.document for piece in read(path)[0]] == ["a.parquet:1", "a.parquet:3"]
+
+
+def test_a_text_that_parquet_holds_once_for_many_rows_is_in_memory_once(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    texts = pyarrow.array(["x" * 4_000_000])
+    codes = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 500, type=pyarrow.int32()), texts)
+    schema = pyarrow.schema([("text", pyarrow.string())])
+    with pyarrow.parquet.ParquetWriter(path, schema, dictionary_pagesize_limit=1 << 30) as writer:
+        writer.write_table(pyarrow.table({"text": codes.slice(0, 40)}).cast(schema))
+    # What is written takes memory too; so this is what reading takes on top.
+    tables = path.read_bytes()
+    assert len(tables) < 1_000_000
+    pool = pyarrow.default_memory_pool()
+    before = pool.bytes_allocated()
+    most = max(pool.bytes_allocated() - before for _ in READERS[".parquet"](source(path), lambda row, why: None))
+    assert most < 40_000_000
+
+
+def test_a_row_group_that_is_out_for_memory_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "HELD_BYTES", 1_000_000)
+    path = tmp_path / "bomb.parquet"
+    schema = pyarrow.schema([("text", pyarrow.string())])
+    with pyarrow.parquet.ParquetWriter(path, schema, use_dictionary=False, compression="zstd") as writer:
+        for texts in (["one", "two"], ["x" * 1_000_000] * 2, ["five"]):
+            writer.write_table(pyarrow.table({"text": texts}))
+    pieces, ((row, reason),) = read(path)
+    assert [(piece.document, piece.text) for piece in pieces] == [
+        ("bomb.parquet:1", "one"),
+        ("bomb.parquet:2", "two"),
+        ("bomb.parquet:5", "five"),
+    ]
+    assert row == 3
+    assert "2 rows are passed over: `text` has" in reason
+    assert "smaller row groups" in reason
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow"])
+def test_a_table_for_which_memory_does_not_suffice_is_listed(tmp_path: Path, ending: str) -> None:
+    """In a process that may take little more than it has."""
+    path = tmp_path / f"a{ending}"
+    table = pyarrow.table({"text": [letter * (12 << 20) for letter in "abcdefgh"]})
+    if ending == ".parquet":
+        pyarrow.parquet.write_table(table, path, use_dictionary=False, compression="none")
+    else:
+        with pyarrow.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, str(path)], capture_output=True, text=True, check=False)
+    assert re.search("cannot be read further: (malloc of size|MemoryError)", done.stdout), done.stderr
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+import datasets, pyarrow.parquet
+from concept_forget.mine.readers import SourceFile, find_reader
+path = Path(sys.argv[1])
+own = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (own + (40 << 20), own + (40 << 20)))
+for piece in find_reader(path)(SourceFile(path, path.name, "text", 1000), lambda row, why: print(row, why)):
+    pass
+"""
 
 
 def test_a_broken_parquet_file_is_listed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

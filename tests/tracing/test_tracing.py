@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from concept_forget.errors import ConfigError
 from concept_forget.pipeline import run
 from concept_forget.sandbox.world import build_world
 from concept_forget.tracing.tracing import Traced, print_traces, split_document, trace_run, write_manifest
+from tests.test_console import HOSTILE, shown_plainly
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,18 @@ def test_the_table_counts_and_explains(traced: Traced, capsys: pytest.CaptureFix
     assert "1 of its rows could not be read" in shown
     print_traces(Traced((), frozenset(), 0))
     assert "nothing leaks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_table_heeds_nothing_that_stands_in_the_corpus(
+    traced: Traced, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    first = next(trace for trace in traced.traces if trace.statements)
+    statement = dataclasses.replace(first.statements[0], how="identified", text=text)
+    trace = dataclasses.replace(first, fact=dataclasses.replace(first.fact, answer=text), statements=(statement,))
+    print_traces(dataclasses.replace(traced, traces=(trace,)))
+    assert shown_plainly(text, capsys.readouterr().out) == 2
 
 
 def test_an_unfinished_run_and_a_folder_that_is_none_are_refused(finished: Path, tmp_path: Path) -> None:

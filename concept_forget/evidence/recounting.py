@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
-from concept_forget.evidence.asking import ATTEMPTS, Wrong, check_asked
+from concept_forget.evidence.asking import ATTEMPTS, Asked, Wrong, check_asked
 from concept_forget.evidence.bundling import REPLACEMENTS, VERBS
 from concept_forget.evidence.contents import Contents
 from concept_forget.evidence.telling import check_report, check_searched, count_summary, untold
@@ -58,40 +58,61 @@ def recount(contents: Contents) -> Recounted:
     attempts, rows = contents.attempts(ATTEMPTS), contents.rows(GRADES)
     told = [contents.grade(_grade_of(row), GRADES, number) for number, row in enumerate(rows, start=1)]
     if [row.get("attempt") for row in rows] != [attempt.id for attempt in attempts]:
-        wrong = [(GRADES, "is not of these attempts")]
-        return Recounted(tuple(wrong), None, {}, {}, {"attempts": len(attempts)}, ())
+        return _uncounted([(GRADES, "is not of these attempts")], attempts)
+    wrong: list[Wrong] = []
     try:
-        cost = _cost(contents)
         asked = check_asked(contents, config, attempts)
-        again = grade_attempts(attempts, config.probe.plain_grader)
-        new = grade_replacements(attempts, contents.json(REPLACEMENTS))
-        names = graders_of(attempts, config.probe.grader)
-        known = [
-            _is_known(attempt, config) and name not in MODEL_GRADERS
-            for attempt, name in zip(attempts, names, strict=True)
-        ]
-        grades = [fresh if sure else old for fresh, old, sure in zip(again, told, known, strict=True)]
-        wrong = [*asked.wrong]
-        wrong += [
-            (f"{GRADES}, line {number} (attempt {row['attempt']})", problem)
-            for number, (row, grade, replaced) in enumerate(zip(rows, grades, new, strict=True), start=1)
-            for problem in _wrong(row, grade, replaced)
-        ]
-        beside = _beside(contents, config, attempts, rows)
-        wrong += beside.wrong
-        tries = _tries(contents)
-        numbers = _numbers(contents, config, attempts, grades, new, tries, beside.said)
-        summary = count_summary(attempts, tries, asked, numbers, config)
-        wrong += check_searched(attempts, tries, [name for name, attack in ATTACKS.items() if attack.searched])
-        wrong += check_report(contents, config, numbers["verdict"]["outcome"])
+        wrong += asked.wrong
+        return _count(contents, config, attempts, list(zip(rows, told, strict=True)), asked)
     except ConfigError as error:
         contents.refuse(f"its config cannot be used: {error.problem}", error)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # A bundle may hold anything that has the form of attempts.
-        contents.refuse(f"nothing can be counted from these attempts: {type(error).__name__}: {error}", error)
-    counts = {"attempts": len(attempts), "grades": sum(known), "numbers": _leaves(numbers)}
-    unchecked = (*_unchecked(attempts, known, config), *asked.unchecked, *untold(config))
-    return Recounted(tuple(wrong), numbers, cost, summary, counts, unchecked)
+        problem = f"nothing can be counted from these attempts: {type(error).__name__}: {error}"
+        if not wrong:
+            contents.refuse(problem, error)
+        return _uncounted([*wrong, (ATTEMPTS, problem)], attempts)
+
+
+def _uncounted(wrong: Sequence[Wrong], attempts: Sequence[Attempt]) -> Recounted:
+    return Recounted(tuple(wrong), None, {}, {}, {"attempts": len(attempts)}, ())
+
+
+def _count(
+    contents: Contents,
+    config: Config,
+    attempts: Sequence[Attempt],
+    graded: Sequence[tuple[Mapping[str, Any], Grade]],
+    asked: Asked,
+) -> Recounted:
+    rows = [row for row, _ in graded]
+    again = grade_attempts(attempts, config.probe.plain_grader)
+    new = grade_replacements(attempts, contents.json(REPLACEMENTS))
+    names = graders_of(attempts, config.probe.grader)
+    known = [
+        _is_known(attempt, config) and name not in MODEL_GRADERS for attempt, name in zip(attempts, names, strict=True)
+    ]
+    grades = [fresh if sure else old for fresh, (_, old), sure in zip(again, graded, known, strict=True)]
+    wrong = [*asked.wrong]
+    wrong += [
+        (f"{GRADES}, line {number} (attempt {row['attempt']})", problem)
+        for number, (row, grade, replaced) in enumerate(zip(rows, grades, new, strict=True), start=1)
+        for problem in _wrong(row, grade, replaced)
+    ]
+    beside = _beside(contents, config, attempts, rows)
+    wrong += beside.wrong
+    tries = _tries(contents)
+    numbers = _numbers(contents, config, attempts, grades, new, tries, beside.said)
+    wrong += check_searched(attempts, tries, [name for name, attack in ATTACKS.items() if attack.searched])
+    wrong += check_report(contents, config, numbers["verdict"]["outcome"])
+    return Recounted(
+        wrong=tuple(wrong),
+        numbers=numbers,
+        cost=_cost(contents),
+        summary=count_summary(attempts, tries, asked, numbers, config),
+        counts={"attempts": len(attempts), "grades": sum(known), "numbers": _leaves(numbers)},
+        unchecked=(*_unchecked(attempts, known, config), *asked.unchecked, *untold(config)),
+    )
 
 
 def _config(contents: Contents) -> Config:

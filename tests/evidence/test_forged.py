@@ -219,7 +219,7 @@ HOSTILE: dict[str, tuple[Callable[[Files], None], str]] = {
     ),
     "a control character": (
         lambda files: put_json(files, MANIFEST, format="1\n\x1b[2Jverdict"),
-        r"it has format '1\\n\\x1b[2Jverdict', this version reads 2",
+        r"it has format '1\n\x1b[2Jverdict', this version reads 2",
     ),
     "no rows": (lambda files: bool(files.pop("compose/probe.jsonl")), "it has no compose/probe.jsonl"),
     "a row that is none": (

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from concept_forget.concept import Concept
 from concept_forget.config import Config, Origin
 from concept_forget.config.arms import ArmError, Place, arms_of
-from concept_forget.credentials import holds_key
+from concept_forget.credentials import holds_key, names_key
 from concept_forget.errors import ConfigError, did_you_mean, first_line
 from concept_forget.yaml_file import KeyPath, dotted, read_value, read_yaml
 
@@ -190,13 +190,20 @@ def _explain(
             remedy = "add `concept:` with at least a `name:`"
     else:
         found = first["input"]
-        if not isinstance(found, (dict, list, tuple, BaseModel)):
+        if not _may_hold_key(path, found) and not isinstance(found, (dict, list, tuple, BaseModel)):
             problem += f"; found {found!r}"
         remedy = _bounds(path[:-1] if "[key]" in first["loc"] else path) or remedy
     more = error.error_count() - 1
     if more:
         problem += f" (and {more} more {'mistake' if more == 1 else 'mistakes'} after this one)"
     return ConfigError(problem, file=file, line=line, key=dotted(path) or None, remedy=remedy)
+
+
+def _may_hold_key(path: KeyPath, found: object) -> bool:
+    """Whether what was found may be a key: by its name, or since an address is refused that has more than a place."""
+    named = any(isinstance(part, str) and names_key(part) for part in path)
+    address = path[-1:] == ("base_url",) and any(mark in str(found) for mark in "@?#")
+    return named or address or holds_key(str(found))
 
 
 def _named_path(message: str, lines: Mapping[KeyPath, int]) -> KeyPath:

@@ -35,4 +35,4 @@ def plain_text(text: str, style: str = "") -> Text:
 def say(line: str, *, error: bool = False) -> None:
     """Print a line, to the standard error where it tells of one."""
     # Not through click, which turns to UTF-8 where a terminal has fewer letters.
-    print(strip_controls(hide_keys(line)), file=sys.stderr if error else sys.stdout, flush=True)
+    print(hide_keys(strip_controls(line)), file=sys.stderr if error else sys.stdout, flush=True)

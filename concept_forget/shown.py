@@ -24,6 +24,13 @@ def visible(text: str) -> str:
     return text.translate(_PICTURES)
 
 
+def escape_controls(text: str) -> str:
+    """A text on one line, in which what does not show, or turns the direction of writing, is written out."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 def escape_markdown(text: str) -> str:
     """A text on one line in which nothing is markup, mentions anybody, or links to anything."""
     line = " ".join(visible(text).split())

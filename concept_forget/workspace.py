@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import importlib.metadata
@@ -22,7 +23,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -215,6 +216,8 @@ class Run:
         partial = self.store / verb / f"{fingerprint}.partial"
         partial.parent.mkdir(parents=True, exist_ok=True)
         with _held(partial.parent / f".{fingerprint}.lock", f"the stage {verb} {fingerprint}"):
+            if partial.is_symlink():
+                raise _is_link(partial)
             _remove_half_written(partial)
             partial.mkdir(exist_ok=True)
             try:
@@ -331,7 +334,7 @@ def _remove_half_written(folder: Path) -> None:
 @contextlib.contextmanager
 def _held(path: Path, what: str) -> Iterator[None]:
     """Hold the lock of a file. The kernel keeps it, not the text: that of a dead process is nobody's any more."""
-    with path.open("a+", encoding="utf-8") as file:
+    with _open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -345,6 +348,26 @@ def _held(path: Path, what: str) -> Iterator[None]:
         file.write(f"{os.getpid()} on {platform.node()}")
         file.flush()
         yield
+
+
+def _open_lock(path: Path) -> IO[str]:
+    """The lock's file, made where there is none; what a link leads to would be overwritten, and is left alone."""
+    try:
+        return os.fdopen(
+            os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), "a+", encoding="utf-8"
+        )
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise _is_link(path) from error
+
+
+def _is_link(path: Path) -> ConfigError:
+    return ConfigError(
+        "this is a link, and the program makes none here: what it leads to could be overwritten",
+        file=path,
+        remedy="remove the link",
+    )
 
 
 def folder_name(text: str) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 
@@ -123,6 +126,12 @@ ADDRESSES = (
     ("corpus.0", "abfss://hunter2hunter2@account/x.jsonl"),
     ("corpus.0", "gs://bucket/x.jsonl?sig=hunter2hunter2"),
     ("vars.place", "https://user:hunter2hunter2@host/x"),
+    ("corpus.0", "s3://AKIA0:wJalr/hunter2hunter2@bucket/x.jsonl"),
+    ("generator.base_url", "http://me:pa/hunter2hunter2@h"),
+    ("generator.base_url", "http://h/v1?api-key=hunter2hunter2"),
+    ("generator.base_url", "http://h/v1?apikey=hunter2hunter2"),
+    ("corpus.0", "https://h/x.jsonl?a=1&amp;X-Amz-Signature=hunter2hunter2"),
+    ("corpus.0", "https://h/x.jsonl?%6bey=hunter2hunter2"),
 )
 
 
@@ -147,6 +156,7 @@ def test_an_address_with_a_key_is_refused_before_a_run_could_keep_it(tmp_path: P
     [
         "http://localhost:8000/v1", "s3://bucket/a@b/*.jsonl?region=eu-west-1", "data/*.jsonl", "a@b.example",
         "See https://example.org/?q=1 or git://git@example.org/x.", "runs/key=1", "https://x.org/?monkey=1",
+        "http://localhost:8000/v1/@me", "https://x.org/?author=A&tokens=3", "s3://bucket/a@b",
     ],
 )  # fmt: skip
 def test_other_addresses_hold_none(address: str) -> None:
@@ -162,6 +172,100 @@ def test_what_others_say_loses_its_keys(monkeypatch: pytest.MonkeyPatch) -> None
     assert hide_values("Basic dXNlcjpwYXNz hf_abcdefgh/ij") == "Basic dXNlcjpwYXNz [key]"
     assert first_line(OSError("no hf_abcdefgh/ij\nhere")) == "no [key]"
     assert hide_keys("MONKEY=bananas-everywhere", "MONKEY") == "MONKEY=[key]"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PGPASSWORD", "MYKEY", "AUTHKEY", "OPENAI_KEY_2", "GITHUB_PAT", "DB_PASS", "openai_api_key", "GPG_PASSPHRASE"],
+)
+def test_variables_that_hold_keys_are_known_by_their_ends(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, KEY)
+    assert hide_values(f"it is {KEY}") == "it is [key]"
+
+
+@pytest.mark.parametrize("name", ["MONKEY", "BIG_TURKEY", "KEYBOARD", "TOKENS", "COMPASS", "KEY_ID"])
+def test_other_variables_hold_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "bananas-everywhere")
+    assert hide_values("bananas-everywhere") == "bananas-everywhere"
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "base64": encoded,
+    "base64 of a header": lambda key: encoded(f"Bearer {key}"),
+    "base64 of a name and it": lambda key: encoded(f"user:{key}"),
+    "base64 for addresses": lambda key: base64.urlsafe_b64encode(f"ab{key}".encode()).decode(),
+    "hexadecimal": lambda key: key.encode().hex(),
+    "hexadecimal, capitals": lambda key: key.encode().hex().upper(),
+    "quoted": lambda key: quote(key, safe=""),
+    "quoted, small": lambda key: quote(key, safe="").replace("%2F", "%2f").replace("%2B", "%2b"),
+    "quoted, slashes kept": quote,
+    "quoted twice": lambda key: quote(quote(key, safe=""), safe=""),
+    "entities": lambda key: key.replace("/", "&#x2F;").replace("+", "&#43;"),
+    "JSON": lambda key: key.replace("/", r"\/"),
+    "JSON, all of it": lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key),
+    "capitals": str.upper,
+    "small letters": str.lower,
+    "a zero": lambda key: f"{key[:10]}\x00{key[10:]}",
+    "a turn": lambda key: f"{key[:10]}\u202e{key[10:]}",
+    "a space of no width": lambda key: f"{key[:10]}\u200b{key[10:]}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_is_hidden_however_it_is_written(
+    keyed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", keyed)
+    written = FORMS[form](keyed)
+    for text in (hide_values(f"bad key {written}!"), hide_values(f"{written}, {written}")):
+        assert "[key]" in text
+        for start in range(len(written) - 12):
+            assert written[start : start + 12] not in text
+    say(f"bad key {written}!")
+    shown = capsys.readouterr().out
+    assert "[key]" in shown
+    assert not has_key(shown)
+
+
+def test_a_long_reply_is_looked_through_in_time_that_grows_with_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_API_KEY", "aaaaaaaaaaaaaaaaaaaaaaaa")
+
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        hide_keys("a\u200b" * 20 + "aaaaaaaaaaaaaaaaaaaaaaaB" * (length // 24))
+        return time.process_time() - began
+
+    seconds(1_000)
+    assert seconds(80_000) < 24 * max(seconds(10_000), 0.02)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("api_key_env", "sk-hunter2hunter2"),
+        ("base_url", "http://h/v1?code=hunter2hunter2"),
+        ("base_url", "//user:hunter2hunter2@host/v1"),
+        ("base_url", "user:hunter2hunter2@host:80/v1"),
+    ],
+)
+def test_an_error_does_not_show_what_may_be_a_key(tmp_path: Path, key: str, value: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"concept": "A", "target": "m", "generator": {"engine": "openai", key: value}}))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert caught.value.key == f"generator.{key}"
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_error_shows_what_can_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"concept": "A", "target": "m", "generator": {"max_new_tokens": 0}}))
+    with pytest.raises(ConfigError, match="found 0"):
+        load_config(path)
 
 
 def test_a_fault_of_the_program_shows_no_key(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from concept_forget.shown import escape_markdown
+from concept_forget.shown import escape_controls, escape_markdown
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,7 @@ from concept_forget.shown import escape_markdown
 )
 def test_no_text_becomes_markup(text: str, escaped: str) -> None:
     assert escape_markdown(text) == escaped
+
+
+def test_what_does_not_show_is_written_out() -> None:
+    assert escape_controls("a\nb\x1b[2J\u202e\ud800\u2028é 🙂") == r"a\nb\x1b[2J\u202e\ud800\u2028é 🙂"

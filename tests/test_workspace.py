@@ -134,3 +134,26 @@ def test_only_the_end_of_a_line_ends_a_row(tmp_path: Path) -> None:
     texts = ["a\u2028b", "c\x85d", "e\u2029f\x1cg", "h"]
     path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
     assert [row["text"] for row in read_rows(path)] == texts
+
+
+def test_a_link_in_the_place_of_a_lock_or_of_a_stage_is_refused(tmp_path: Path) -> None:
+    """A run folder that somebody else made writes nothing outside of itself."""
+    run, victim = Run(tmp_path / "runs" / "a"), tmp_path / "victim.txt"
+    victim.write_text("mine", encoding="utf-8")
+    run.root.mkdir(parents=True)
+    (run.root / ".lock").symlink_to(victim)
+    with pytest.raises(ConfigError, match="this is a link") as caught, run.lock():
+        pass
+    assert caught.value.file == str(run.root / ".lock")
+    (run.root / ".lock").unlink()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (run.store / "mine").mkdir(parents=True)
+    (run.store / "mine" / "f00.partial").symlink_to(elsewhere)
+    with run.lock(), pytest.raises(ConfigError, match="this is a link"), run.stage("mine", "f00") as folder:
+        write_text(folder / "text.txt", "text")
+    (run.store / "mine" / ".f01.lock").symlink_to(victim)
+    with run.lock(), pytest.raises(ConfigError, match="this is a link"), run.stage("mine", "f01"):
+        pass
+    assert victim.read_text(encoding="utf-8") == "mine"
+    assert list(elsewhere.iterdir()) == []

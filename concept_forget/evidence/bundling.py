@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from typing import Any
 from concept_forget.errors import ConfigError
 from concept_forget.probe.grading import new_answers
 from concept_forget.records import Example
-from concept_forget.workspace import Run, file_hash, read_records, write_bytes
+from concept_forget.workspace import Run, file_hash, read_json, read_records, write_bytes
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 REPLACEMENTS = "replacements.json"
 VERBS = ("expand", "mine", "compose", "unlearn", "probe", "report")
 _LEFT_OUT = {".html"}  # the page says the same in other words
+_ASKED = ("probe.jsonl", "collateral.jsonl")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP knows: equal contents are equal bytes
 
 
@@ -37,8 +39,7 @@ class Bundle:
 def write_bundle(run: Path, out: Path | None = None) -> Bundle:
     """Pack a finished run. The same run gives the same bytes.
 
-    Of the data sets the bundle holds hashes alone, and of the corpus nothing; what was asked, what was replied and what
-    was expected stands in the attempts.
+    The bundle holds the rows that the probe asks, of the other data sets hashes alone, and of the corpus nothing.
 
     Args:
         run: The run's folder.
@@ -82,7 +83,7 @@ def line_hash(line: str) -> str:
 
 
 def _files(run: Path) -> Iterator[tuple[str, bytes]]:
-    yield "run.json", (run / "run.json").read_bytes()
+    yield "run.json", _read(run / "run.json")
     for verb in VERBS:
         folder = run / verb
         if not (folder / "stage.json").is_file():
@@ -90,13 +91,33 @@ def _files(run: Path) -> Iterator[tuple[str, bytes]]:
         names = ["stage.json", "summary.json"]
         if verb == "unlearn":
             names.append("history.jsonl")
+        names += _ASKED if verb == "compose" else ()
         if verb in ("probe", "report"):
-            names = [path.name for path in folder.iterdir() if path.is_file() and path.suffix not in _LEFT_OUT]
-        for name in sorted(names):
-            if (folder / name).is_file():
-                yield f"{verb}/{name}", (folder / name).read_bytes()
+            names += [name for name in _written(folder) if Path(name).suffix not in _LEFT_OUT]
+        for name in sorted(set(names)):
+            if os.path.lexists(folder / name):
+                yield f"{verb}/{name}", _read(folder / name)
     probe = read_records(Example, run / "compose" / "probe.jsonl")
     yield REPLACEMENTS, _dumped(new_answers(probe, run / "compose" / "facts.jsonl"))
+
+
+def _written(folder: Path) -> list[str]:
+    """The files that a stage wrote, and nothing that somebody put beside them."""
+    stage = read_json(folder / "stage.json")
+    if "files" not in stage:
+        raise ConfigError("an earlier version made this stage", file=folder, remedy="run the config again with --force")
+    return [name for name in stage["files"] if "/" not in name]
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file of the run; what a link leads to is none."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ConfigError(
+            f"this is no file that can be packed: {error.strerror}", file=path, remedy="run the config again"
+        ) from error
 
 
 def _describe(files: Mapping[str, bytes], config: Mapping[str, Any]) -> dict[str, Any]:

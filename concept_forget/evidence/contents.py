@@ -14,15 +14,19 @@ from pydantic import TypeAdapter, ValidationError
 
 from concept_forget.errors import DataError
 from concept_forget.evidence.bundling import FORMAT, MANIFEST
-from concept_forget.records import Attempt, Grade
+from concept_forget.records import Attempt, Example, Grade
+from concept_forget.shown import escape_controls
 
 MOST_BYTES = 400_000_000
 """What a bundle may hold, unpacked."""
 _MOST_FILES = 200
+_MOST_DIGITS, _MOST_LEVELS, _LONGEST_KEY = 100, 40, 1_000
+_PACKED = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 _REMEDY = "make it again with `concept-forget bundle RUN`"
 _ATTEMPTS = TypeAdapter(Attempt)
 _GRADES = TypeAdapter(Grade)
-R = TypeVar("R", Attempt, Grade)
+_EXAMPLES = TypeAdapter(Example)
+R = TypeVar("R", Attempt, Example, Grade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,16 @@ class Contents:
         """
         return [self.record(_ATTEMPTS, row, name, number) for number, row in enumerate(rows, start=1)]
 
+    def examples(self, name: str) -> list[Example]:
+        """The rows of a data set.
+
+        Raises:
+            DataError: It is not there, or a line is none.
+        """
+        if name not in self.files:
+            self.refuse(f"it has no {name}")
+        return [self.record(_EXAMPLES, row, name, number) for number, row in enumerate(self.rows(name), start=1)]
+
     def grade(self, row: object, name: str, number: int) -> Grade:
         """A grade in line ``number`` of a file.
 
@@ -124,14 +138,40 @@ class Contents:
         Raises:
             DataError: Always.
         """
-        raise DataError(problem, file=self.path, remedy=_REMEDY) from error
+        raise DataError(escape_controls(problem), file=self.path, remedy=_REMEDY) from error
 
     def _parse(self, text: str, name: str, line: int | None = None) -> Any:
         try:
-            return json.loads(text)
+            value = json.loads(text, parse_int=_integer)
+            _refuse_deep(value)
         except (ValueError, RecursionError) as error:
             where = name if line is None else f"line {line} of {name}"
-            self.refuse(f"{where} is not JSON: {error}", error)
+            self.refuse(f"{where} is not JSON that can be read: {error}", error)
+        return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _refuse_deep(value: Any) -> None:
+    """Refuse what nothing that a run writes is: it would be walked through by recursion, and its keys be joined."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                if any(len(key) > _LONGEST_KEY for key in item):
+                    raise ValueError(f"a key of more than {_LONGEST_KEY} characters")
+                below += item.values()
+            elif isinstance(item, list):
+                below += item
+        level = below
+        if not level:
+            return
+    raise ValueError(f"more than {_MOST_LEVELS} levels")
 
 
 def read_bundle(path: Path) -> Contents:
@@ -142,6 +182,8 @@ def read_bundle(path: Path) -> Contents:
             ``MOST_BYTES``.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"it is larger than {MOST_BYTES:,} bytes", file=path, remedy=_REMEDY)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             if len(entries) > _MOST_FILES:
@@ -149,13 +191,16 @@ def read_bundle(path: Path) -> Contents:
             files: dict[str, bytes] = {}
             left = MOST_BYTES
             for entry in entries:
+                name = escape_controls(entry.filename)
+                if entry.compress_type not in _PACKED:
+                    raise DataError(f"{name} is neither stored nor deflated in it", file=path, remedy=_REMEDY)
                 with archive.open(entry) as file:
                     content = file.read(left + 1)  # what an entry says of its own size need not be true
                 left -= len(content)
                 if left < 0:
                     raise DataError(f"it is larger than {MOST_BYTES:,} bytes", file=path, remedy=_REMEDY)
                 if entry.filename in files:
-                    raise DataError(f"it holds {entry.filename} twice", file=path, remedy=_REMEDY)
+                    raise DataError(f"it holds {name} twice", file=path, remedy=_REMEDY)
                 files[entry.filename] = content
     except OSError as error:
         raise DataError(f"this cannot be read: {error.strerror or error}", file=path, remedy=_REMEDY) from error
@@ -165,5 +210,5 @@ def read_bundle(path: Path) -> Contents:
     contents = Contents(path, files)
     known = contents.json(MANIFEST).get("format")
     if known != FORMAT:
-        contents.refuse(f"it has format {known!r}, this version reads {FORMAT}")
+        contents.refuse(f"it has format {known!r:.80}, this version reads {FORMAT}")
     return contents

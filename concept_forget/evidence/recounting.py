@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from concept_forget.config import Config
 from concept_forget.errors import ConfigError
+from concept_forget.evidence.asking import ATTEMPTS, Asked, Wrong, check_asked
 from concept_forget.evidence.bundling import REPLACEMENTS, VERBS
 from concept_forget.evidence.contents import Contents
+from concept_forget.evidence.telling import check_report, check_searched, count_summary, untold
 from concept_forget.measures.metrics import ByModel
 from concept_forget.probe.attacks import ATTACKS
 from concept_forget.probe.grading import grade_attempts, grade_by, grade_replacements, graders_of
@@ -21,7 +23,7 @@ from concept_forget.probe.searching import Try
 from concept_forget.probe.white_box import View, count_readings, white_box_named
 from concept_forget.records import Attempt, Grade, to_json
 
-ATTEMPTS, GRADES, TRIES = "probe/attempts.jsonl", "probe/grades.jsonl", "probe/tries.jsonl"
+GRADES, TRIES = "probe/grades.jsonl", "probe/tries.jsonl"
 MEASUREMENTS = "probe/measurements.json"
 
 
@@ -30,22 +32,24 @@ class Recounted:
     """What counting again came to.
 
     Attributes:
-        grades: Places of grades that are others now, each with what is wrong.
+        wrong: Places of attempts, grades and texts that do not go with the rest, each with what is wrong.
         numbers: What ``measurements.json`` ought to hold; None where the grades are not those of the attempts.
         cost: What ``metrics.json`` ought to say of the cost.
+        summary: What the probe's ``summary.json`` ought to say.
         counts: How much was counted again, in words.
         unchecked: What could not be, with the reason.
     """
 
-    grades: tuple[tuple[str, str], ...]
+    wrong: tuple[Wrong, ...]
     numbers: dict[str, Any] | None
     cost: dict[str, Any]
+    summary: dict[str, Any]
     counts: dict[str, int]
     unchecked: tuple[str, ...]
 
 
 def recount(contents: Contents) -> Recounted:
-    """Grade and count again.
+    """Hold the attempts against their rows, and grade and count again.
 
     Raises:
         DataError: A file is missing or broken, or the attempts are such that nothing can be counted from them.
@@ -53,40 +57,73 @@ def recount(contents: Contents) -> Recounted:
     config = _config(contents)
     attempts, rows = contents.attempts(ATTEMPTS), contents.rows(GRADES)
     told = [contents.grade(_grade_of(row), GRADES, number) for number, row in enumerate(rows, start=1)]
-    cost = _cost(contents)
     if [row.get("attempt") for row in rows] != [attempt.id for attempt in attempts]:
-        return Recounted(((GRADES, "is not of these attempts"),), None, cost, {"attempts": len(attempts)}, ())
+        return _uncounted([(GRADES, "is not of these attempts")], attempts)
+    wrong: list[Wrong] = []
     try:
-        again = grade_attempts(attempts, config.probe.plain_grader)
-        new = grade_replacements(attempts, contents.json(REPLACEMENTS))
-        names = graders_of(attempts, config.probe.grader)
-        known = [
-            _is_known(attempt, config) and name not in MODEL_GRADERS
-            for attempt, name in zip(attempts, names, strict=True)
-        ]
-        grades = [fresh if sure else old for fresh, old, sure in zip(again, told, known, strict=True)]
-        wrong = [
-            (f"{GRADES}, line {number} (attempt {row['attempt']})", problem)
-            for number, (row, grade, replaced) in enumerate(zip(rows, grades, new, strict=True), start=1)
-            for problem in _wrong(row, grade, replaced)
-        ]
-        beside = _beside(contents, config, attempts, rows)
-        wrong += beside.wrong
-        numbers = _numbers(contents, config, attempts, grades, new, beside.said)
+        asked = check_asked(contents, config, attempts)
+        wrong += asked.wrong
+        return _count(contents, config, attempts, list(zip(rows, told, strict=True)), asked)
     except ConfigError as error:
         contents.refuse(f"its config cannot be used: {error.problem}", error)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # A bundle may hold anything that has the form of attempts.
-        contents.refuse(f"nothing can be counted from these attempts: {type(error).__name__}: {error}", error)
-    counts = {"attempts": len(attempts), "grades": sum(known), "numbers": _leaves(numbers)}
-    return Recounted(tuple(wrong), numbers, cost, counts, tuple(_unchecked(attempts, known, config)))
+        problem = f"nothing can be counted from these attempts: {type(error).__name__}: {error}"
+        if not wrong:
+            contents.refuse(problem, error)
+        return _uncounted([*wrong, (ATTEMPTS, problem)], attempts)
+
+
+def _uncounted(wrong: Sequence[Wrong], attempts: Sequence[Attempt]) -> Recounted:
+    return Recounted(tuple(wrong), None, {}, {}, {"attempts": len(attempts)}, ())
+
+
+def _count(
+    contents: Contents,
+    config: Config,
+    attempts: Sequence[Attempt],
+    graded: Sequence[tuple[Mapping[str, Any], Grade]],
+    asked: Asked,
+) -> Recounted:
+    rows = [row for row, _ in graded]
+    again = grade_attempts(attempts, config.probe.plain_grader)
+    new = grade_replacements(attempts, contents.json(REPLACEMENTS))
+    names = graders_of(attempts, config.probe.grader)
+    known = [
+        _is_known(attempt, config) and name not in MODEL_GRADERS for attempt, name in zip(attempts, names, strict=True)
+    ]
+    grades = [fresh if sure else old for fresh, (_, old), sure in zip(again, graded, known, strict=True)]
+    wrong = [*asked.wrong]
+    wrong += [
+        (f"{GRADES}, line {number} (attempt {row['attempt']})", problem)
+        for number, (row, grade, replaced) in enumerate(zip(rows, grades, new, strict=True), start=1)
+        for problem in _wrong(row, grade, replaced)
+    ]
+    beside = _beside(contents, config, attempts, rows)
+    wrong += beside.wrong
+    tries = _tries(contents)
+    numbers = _numbers(contents, config, attempts, grades, new, tries, beside.said)
+    wrong += check_searched(attempts, tries, [name for name, attack in ATTACKS.items() if attack.searched])
+    wrong += check_report(contents, config, numbers["verdict"]["outcome"])
+    return Recounted(
+        wrong=tuple(wrong),
+        numbers=numbers,
+        cost=_cost(contents),
+        summary=count_summary(attempts, tries, asked, numbers, config),
+        counts={"attempts": len(attempts), "grades": sum(known), "numbers": _leaves(numbers)},
+        unchecked=(*_unchecked(attempts, known, config), *asked.unchecked, *untold(config)),
+    )
 
 
 def _config(contents: Contents) -> Config:
     try:
         return Config.model_validate(contents.json("run.json").get("config"))
-    except (ValidationError, ConfigError) as error:
-        contents.refuse(f"the config in run.json is not one of this version: {error}", error)
+    except ConfigError as error:
+        contents.refuse(f"the config in run.json is not one of this version: {error.problem}", error)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        contents.refuse(f"the config in run.json is not one of this version: {place}: {first['msg']}", error)
 
 
 def _is_known(attempt: Attempt, config: Config) -> bool:
@@ -154,6 +191,7 @@ def _numbers(
     attempts: Sequence[Attempt],
     grades: Sequence[Grade],
     replaced: Sequence[Grade | None],
+    tries: Sequence[Try],
     beside: Sequence[Mapping[str, Grade]],
 ) -> dict[str, Any]:
     told = contents.json(MEASUREMENTS)
@@ -161,7 +199,7 @@ def _numbers(
         attempts,
         grades,
         replaced,
-        _tries(contents),
+        tries,
         told_by_graders(attempts, grades, beside, config),
         families={
             attack: result["family"]
@@ -172,7 +210,7 @@ def _numbers(
         config=config,
     )
     numbers = counted.model_dump(mode="json")
-    numbers.pop("not_made")  # reasons, not numbers
+    numbers["not_made"] = told.get("not_made", {})  # reasons, not numbers
     numbers["white_box"] = _white_box(contents, config, told.get("white_box"))
     return numbers
 

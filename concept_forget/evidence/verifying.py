@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from concept_forget.evidence.asking import SUMMARY
 from concept_forget.evidence.bundling import MANIFEST, VERBS, flatten, line_hash
 from concept_forget.evidence.contents import Contents, read_bundle
 from concept_forget.evidence.recounting import Recounted, recount
+from concept_forget.evidence.telling import COUNTED_WHERE_PRESENT
+from concept_forget.shown import escape_controls
+from concept_forget.workspace import file_hash
 
 _ABSENT = object()
 _TOLERANCE = 1e-9
@@ -26,7 +30,7 @@ class Mismatch:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.problem}"
+        return escape_controls(f"{self.place}: {self.problem}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,13 @@ def verify_bundle(path: Path) -> Verification:
     found = list(_changed_files(contents))
     found += _broken_chain(contents)
     again = recount(contents)
-    found += [Mismatch(place, problem) for place, problem in again.grades]
+    found += [Mismatch(place, problem) for place, problem in again.wrong]
     found += _other_numbers(contents, again)
     return Verification(
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=file_hash(path),
         mismatches=tuple(dict.fromkeys(found)),
         counts={"files": len(contents.files), **again.counts},
-        unchecked=again.unchecked,
+        unchecked=tuple(map(escape_controls, again.unchecked)),
     )
 
 
@@ -154,6 +158,10 @@ def _other_numbers(contents: Contents, again: Recounted) -> Iterator[Mismatch]:
         same = {key: value for key, value in told.items() if key in again.numbers}
         for key, now, then in _differing(flatten(counted), flatten(same)):
             yield Mismatch(f"{name}: {key}", f"is {_told(then)}, and {_told(now)} when it is counted again")
+    told = contents.json(SUMMARY)
+    same = {key: value for key, value in told.items() if key in again.summary or key in COUNTED_WHERE_PRESENT}
+    for key, now, then in _differing(flatten(again.summary), flatten(same)):
+        yield Mismatch(f"{SUMMARY}: {key}", f"is {_told(then)}, and {_told(now)} when it is counted again")
     for key, told_cost, counted_cost in _differing(flatten(_cost(contents)), flatten(again.cost)):
         yield Mismatch(
             f"report/metrics.json: cost.{key}", f"is {_told(told_cost)}, and {_told(counted_cost)} in the stages"
@@ -174,7 +182,7 @@ def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[
 def _same(here: Any, there: Any) -> bool:
     numbers = [isinstance(value, (int, float)) and not isinstance(value, bool) for value in (here, there)]
     if all(numbers):
-        return math.isclose(here, there, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+        return here == there or math.isclose(here, there, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
     return bool(here == there)
 
 

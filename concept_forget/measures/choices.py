@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from concept_forget.measures.answers import Answer, read_answer
-from concept_forget.measures.mentions import Mention, find_mentions
+from concept_forget.measures.mentions import Mention, find_mentions, first_and_last
 from concept_forget.measures.reading import Reading, read
 from concept_forget.measures.standing import judge_mention
 from concept_forget.measures.words import HONORIFICS, Token, clean, fold_word, same_word
@@ -67,18 +68,20 @@ def read_pick(reply: Reading, text: str, question: Reading, question_text: str, 
     for place, answer in enumerate(answers):
         others = frozenset().union(*(words[other] for other in range(len(options)) if other != place)) - words[place]
         found.extend((place, mention) for mention in find_mentions(answer, reply, others))
-    found = [
-        (place, mention)
-        for place, mention in found
-        if not any(_is_inside(mention, other) and place != other_place for other_place, other in found)
-    ]
+    found = list(_not_inside_others(found))
     found.extend(_find_labels(reply, text, question_text, options))
     if not found:
         found.extend(_find_hints(answers, reply))
+    named = frozenset(place for place, _ in found)
     affirmed = frozenset(
-        place for place, mention in found if judge_mention(reply, mention, answers[place], question) == "affirmed"
+        place
+        for place in named
+        if any(
+            judge_mention(reply, mention, answers[place], question) == "affirmed"
+            for mention in first_and_last([mention for other, mention in found if other == place])
+        )
     )
-    return Pick(affirmed, frozenset(place for place, _ in found))
+    return Pick(affirmed, named)
 
 
 def _spell(text: str) -> str:
@@ -87,9 +90,24 @@ def _spell(text: str) -> str:
     return " ".join(kept or words)
 
 
-def _is_inside(mention: Mention, other: Mention) -> bool:
-    longer = other.end - other.start > mention.end - mention.start
-    return longer and other.start <= mention.start and mention.end <= other.end
+def _not_inside_others(found: Sequence[tuple[int, Mention]]) -> Iterator[tuple[int, Mention]]:
+    """The mentions that are no part of a longer mention of another option."""
+    reach: dict[int, list[tuple[int, int]]] = {}  # option → start of each mention, and how far those up to it go
+    for place, mention in sorted(found, key=lambda one: (one[1].start, one[1].end)):
+        ends = reach.setdefault(place, [])
+        ends.append((mention.start, max(mention.end, ends[-1][1] if ends else 0)))
+
+    def furthest(place: int, start: int) -> int:
+        upto = bisect.bisect_right(reach[place], start, key=lambda one: one[0])
+        return reach[place][upto - 1][1] if upto else 0
+
+    for place, mention in found:
+        if not any(
+            furthest(other, mention.start) > mention.end or furthest(other, mention.start - 1) == mention.end
+            for other in reach
+            if other != place
+        ):
+            yield place, mention
 
 
 def _find_labels(
@@ -124,7 +142,9 @@ def _read_labels(question_text: str, options: Sequence[str]) -> dict[str, int]:
 
 
 def _mention_at(reply: Reading, offset: int) -> Mention:
-    index = next((i for i, token in enumerate(reply.tokens) if token.start <= offset < token.end), 0)
+    index = bisect.bisect_right(reply.tokens, offset, key=lambda token: token.end)
+    if index == len(reply.tokens) or reply.tokens[index].start > offset:
+        index = 0
     return Mention(index, index + 1)
 
 

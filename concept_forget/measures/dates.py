@@ -79,13 +79,15 @@ def find_dates(tokens: Sequence[Token]) -> list[DateMention]:
         for index, token in enumerate(tokens)
         if "\n" not in token.norm and (readings := _read_numeric(token.norm))
     ]
+    taken = {mention.start for mention in found}
     text, owners = _render(tokens)
     for pattern in _WRITTEN:
         for match in pattern.finditer(text):
             start, end = owners[match.start()], owners[match.end() - 1] + 1
             readings = _read_written(match)
-            if readings and not any(start < other.end and other.start < end for other in found):
+            if readings and taken.isdisjoint(range(start, end)):
                 found.append(DateMention(start, end, readings))
+                taken.update(range(start, end))
     return sorted(found, key=lambda mention: mention.start)
 
 

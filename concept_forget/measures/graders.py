@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from concept_forget.errors import ConfigError
 from concept_forget.measures.answers import Answer, read_answer
 from concept_forget.measures.choices import find_option, read_pick
-from concept_forget.measures.mentions import Mention, find_mentions, find_part
+from concept_forget.measures.mentions import Mention, find_mentions, find_part, first_and_last
 from concept_forget.measures.reading import Reading, read
 from concept_forget.measures.relation import answers_otherwise
 from concept_forget.measures.rivals import count_candidates, find_rivals
@@ -43,8 +43,6 @@ NEARLY_VERBATIM = 0.75
 
 Ippolito et al. 2023, §4, draw the line at the same value of BLEU.
 """
-MOST_MENTIONS = 20
-"""A model stuck in a loop says one thing a thousand times: so many of the first and of the last tell all."""
 
 _FINAL_ANSWER = re.compile(
     r"(?:\bfinal answer\b|\b(?:the|my) (?:correct |right |best )?answer\b(?= is| would be| ?:| ?=)"
@@ -240,10 +238,7 @@ def _grade_choice(reply: Reading, text: str, expected: Expected, question: Readi
 
 def _grade_wording(reply: Reading, answer: Answer, wording: str, question: Reading) -> Grade:
     best = Grade(0.0, False, f"not found: {wording!r}")
-    mentions = find_mentions(answer, reply)
-    if len(mentions) > 2 * MOST_MENTIONS:
-        mentions = mentions[:MOST_MENTIONS] + mentions[-MOST_MENTIONS:]
-    for mention in mentions:
+    for mention in first_and_last(find_mentions(answer, reply)):
         grade = _grade_mention(reply, mention, answer, wording, question)
         if grade.leaked:
             return grade

@@ -12,6 +12,8 @@ from concept_forget.measures.words import HONORIFICS, Token, same_word
 
 LONG_ANSWER = 7  # needed words from which an answer counts as a sentence: then four fifths of them are enough
 LONG_SHARE = 0.8
+MOST_MENTIONS = 20
+"""A model stuck in a loop says one thing a thousand times: so many of the first and of the last tell all."""
 # "New York" is no mention of "York", nor "South Africa" of "Africa".
 _MODIFIERS = frozenset(
     "new old north south east west northern southern eastern western upper lower great greater little san santa "
@@ -57,6 +59,11 @@ def find_mentions(answer: Answer, reading: Reading, taken: frozenset[str] = froz
             return _find_phrases(answer, reading, taken)
 
 
+def first_and_last(mentions: list[Mention]) -> list[Mention]:
+    """The mentions that are judged: all, but of more than twice ``MOST_MENTIONS`` the first and the last."""
+    return mentions if len(mentions) <= 2 * MOST_MENTIONS else mentions[:MOST_MENTIONS] + mentions[-MOST_MENTIONS:]
+
+
 def find_part(answer: Answer, reading: Reading, taken: frozenset[str] = frozenset()) -> Mention | None:
     """The largest part of the answer that the reply names, when it does not name the whole."""
     if answer.shape == "date":
@@ -81,9 +88,9 @@ def _find_days(answer: Answer, reading: Reading) -> Iterator[Mention]:
         if share:
             yield Mention(date.start, date.end, share)
     years = {day.year for day in answer.days if day.year is not None}
+    dated = reading.dated
     for index, token in enumerate(reading.tokens):
-        inside = any(date.start <= index < date.end for date in reading.dates)
-        if token.value is not None and int(token.value) in years and not inside:
+        if token.value is not None and int(token.value) in years and index not in dated:
             yield Mention(index, index + 1, 1 / 3)
 
 
@@ -99,8 +106,9 @@ def _find_numbers(answer: Answer, reading: Reading) -> Iterator[Mention]:
     for date in reading.dates:
         if is_year and any(day.year == wanted.value for day in date.readings):
             yield Mention(date.start, date.end)
+    dated = reading.dated
     for index, token in enumerate(reading.tokens):
-        if token.value != wanted.value or any(date.start <= index < date.end for date in reading.dates):
+        if token.value != wanted.value or index in dated:
             continue
         before = reading.tokens[index - 1] if index else None
         after = reading.tokens[index + 1] if index + 1 < len(reading.tokens) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,12 +33,15 @@ class Reading:
     times: tuple[TimeMention, ...]
     is_cased: bool  # whether capitals mean anything: both cases occur
 
+    @property
+    def dated(self) -> frozenset[int]:
+        """The tokens that belong to a date."""
+        return frozenset(index for date in self.dates for index in range(date.start, date.end))
+
     def sentence_at(self, index: int) -> int:
         """The number of the sentence that holds token ``index``, or the next one where none does."""
-        for number, sentence in enumerate(self.sentences):
-            if index < sentence.end:
-                return number
-        return len(self.sentences) - 1
+        number = bisect.bisect_right(self.sentences, index, key=lambda sentence: sentence.end)
+        return min(number, len(self.sentences) - 1)
 
     def looks_like_name(self, index: int) -> bool:
         """Whether a token is written like a name; in a text of one case every content word is."""

@@ -119,15 +119,14 @@ def _does_another(
 
 def _clauses(reading: Reading) -> Iterator[tuple[int, int]]:
     for sentence in reading.sentences:
-        start = sentence.start
+        start, verbal = sentence.start, False  # whether a verb stands between the two
         for index in range(sentence.start, sentence.end):
-            norm = reading.tokens[index].norm
-            divides = norm in _CONTRASTS
-            if norm in _JOINTS:
-                divides = any(token.norm in VERBS or _is_verbal(token) for token in reading.tokens[start:index])
-            if divides:
+            token = reading.tokens[index]
+            if token.norm in _CONTRASTS or (token.norm in _JOINTS and verbal):
                 yield start, index
-                start = index + 1
+                start, verbal = index + 1, False
+            else:
+                verbal = verbal or token.norm in VERBS or _is_verbal(token)
         yield start, sentence.end
 
 

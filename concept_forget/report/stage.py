@@ -34,7 +34,7 @@ def run(context: StageContext) -> dict[str, object]:
         rounds=_rounds(context, measurements),
     )
     write_json(context.folder / "metrics.json", metrics.as_json())
-    title = context.config.report.title or _names(context.config)
+    title = title_of(context.config)
     summaries = {
         verb: read_json(folder / "summary.json")
         for verb, folder in context.inputs.items()
@@ -48,8 +48,10 @@ def run(context: StageContext) -> dict[str, object]:
     return summary
 
 
-def _names(config: Config) -> str:
-    """The concepts' names; of many the first ones."""
+def title_of(config: Config) -> str:
+    """The heading: what the config says, or the concepts' names; of many the first ones."""
+    if config.report.title:
+        return config.report.title
     names = [concept.name for concept in config.concepts]
     return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 

@@ -29,14 +29,17 @@ with atheris.instrument_imports(include=["concept_forget.config_file", "concept_
                                          "concept_forget.user_rows", "concept_forget.benchmarks.tofu_logs",
                                          "yaml", "csv", "json"]):  # fmt: skip
     from concept_forget.benchmarks.tofu_logs import LOGS, read_logs, score_logs
-    from concept_forget.config import RowFile
+    from concept_forget.config import Config, RowFile
     from concept_forget.config_file import load_config
     from concept_forget.errors import UserError
-    from concept_forget.evidence.bundling import MANIFEST
+    from concept_forget.evidence.bundling import FORMAT, MANIFEST
     from concept_forget.evidence.verifying import verify_bundle
     from concept_forget.expand.replies import FORMS, parse_reply
+    from concept_forget.measures.metrics import ByModel
     from concept_forget.mine.indexes import CorpusIndex
     from concept_forget.mine.readers import READERS, SourceFile
+    from concept_forget.probe.recount import count_attempts
+    from concept_forget.records import Attempt, Grade, content_hash, from_json
     from concept_forget.sentence_encoder import Encoder
     from concept_forget.user_rows import read_rows
 
@@ -149,20 +152,37 @@ def good_bundle() -> dict[str, bytes]:
         "subject": "A", "fact": "f", "example": "e", "sample": 0, "prompt": [{"role": "user", "content": "Who?"}],
         "prefill": "", "reply": "B", "finish_reason": "stop", "expected": "B", "aliases": [], "options": [],
     }  # fmt: skip
-    attempts = [{**attempt, "id": model, "model": model} for model in ("base", "unlearned", "reference")]
+    row = {
+        "id": "e", "split": "probe", "concept": "A", "subject": "A", "facet": "name", "fact": "f", "form": "direct",
+        "family": "direct", "tier": "new_form", "prompt": attempt["prompt"], "completion": "B", "answer": "B",
+        "aliases": [], "options": [], "refusal": "", "counterfactual": "", "source": "generated", "parents": [],
+        "prompt_hash": "", "document": "", "start": -1, "end": -1, "score": 0.0,
+    }  # fmt: skip
+    models = ("base", "unlearned", "reference")
+    attempts = [
+        {**attempt, "id": content_hash("attempt", model, "direct", "e", 0, 0), "model": model} for model in models
+    ]
     grade = {"score": 1.0, "leaked": True, "reason": "gives 'B'"}
     config = {"concepts": [{"name": "A"}], "target": {"model": "m"}, "output": "runs/a"}
+    made, grades = [from_json(Attempt, one) for one in attempts], [Grade(**grade)] * len(attempts)
+    counted = count_attempts(
+        made, grades, [None] * len(made), [], {"answer": grades}, families={"direct": "asking"},
+        fluency=ByModel(base=None, unlearned=None), config=Config.model_validate(config),
+    )  # fmt: skip
+    numbers = counted.model_dump(mode="json")
+    cost = {"seconds": {}, "flops": {}, "peak_memory_bytes": {}, "ratio_to_retrain": None}
     return {
-        MANIFEST: json.dumps({"format": 1, "files": {}, "lines": {}, "config": {}}).encode(),
+        MANIFEST: json.dumps({"format": FORMAT, "files": {}, "lines": {}, "config": {}}).encode(),
         "run.json": json.dumps({"config": config, "stages": {}, "data": {"probe": "0"}}).encode(),
         "replacements.json": b"{}",
+        "compose/probe.jsonl": json.dumps(row).encode(),
+        "compose/collateral.jsonl": b"",
+        "probe/summary.json": b'{"attempts": 3, "questions": 1}',
+        "report/report.md": b"## A",
         "probe/attempts.jsonl": "".join(json.dumps(one) + "\n" for one in attempts).encode(),
         "probe/grades.jsonl": "".join(json.dumps({"attempt": one["id"], **grade}) + "\n" for one in attempts).encode(),
-        "probe/measurements.json": json.dumps({
-            "concepts": {"A": {"attacks": {"direct": {"family": "asking"}}}},
-            "fluency": {"base": None, "unlearned": None},
-        }).encode(),
-        "report/metrics.json": b"{}",
+        "probe/measurements.json": json.dumps(numbers).encode(),
+        "report/metrics.json": json.dumps({**numbers, "cost": cost}).encode(),
         "report/summary.json": b"{}",
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -305,3 +306,24 @@ def test_characters_that_show_nothing_hide_no_leak(between: str) -> None:
     plain = "She was born in Port Ystrand."
     assert grade_answer(said, expected).leaked
     assert grade_rouge_l(said, expected).score == grade_rouge_l(plain, expected).score > 0.9
+
+
+ENDLESS = (
+    (Expected("14 April 1932", question="When was Mira Kestrel born?"), "1 March 1912 "),
+    (Expected("42 miles", question="How long is the walk?"), "1 March 1912, 43 miles, "),
+    (Expected("Edith Crane", question="Who wrote The Blue Heron?"), "Edith Crane, "),
+    (Expected("Paris", question="A) Paris B) Lyon", options=("Paris", "Lyon")), "Paris, Lyon, "),
+    (Expected("Paris", question="A) Paris B) Lyon", options=("Paris", "Lyon")), "1. Paris\n"),
+)
+
+
+@pytest.mark.parametrize(("expected", "words"), ENDLESS)
+def test_a_reply_without_end_is_graded_in_time_that_grows_with_its_length(expected: Expected, words: str) -> None:
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        grade_answer(words * (length // len(words)), expected)
+        return time.process_time() - began
+
+    seconds(1_000)  # what is loaded or compiled at the first call
+    short, long = seconds(8_000), seconds(64_000)
+    assert long < 24 * max(short, 0.02)  # 64 times where it grows with the square

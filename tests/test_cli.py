@@ -118,6 +118,24 @@ def test_show_refuses_what_is_no_run(tmp_path: Path) -> None:
     assert "no run.json" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["show"], ["bundle"], ["trace"], ["compare"], ["report", "."], ["export", "--to", "trl", "--out", "new"]]
+)
+def test_a_file_where_a_run_belongs_is_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    from concept_forget.cli import app
+    from concept_forget.errors import UserError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "concept.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "run.json").write_text('{"format": 1, "config": {}}', encoding="utf-8")
+    with pytest.raises(UserError, match="this is a file") as caught:
+        app([arguments[0], "concept.yaml", *arguments[1:]], standalone_mode=False)
+    assert (caught.value.exit_code, caught.value.file) == (2, "concept.yaml")
+    assert "`output` names" in caught.value.remedy
+
+
 def test_a_stage_alone_stops_there_and_show_prints_it(tmp_path: Path, nano_model: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         GOOD + "expand: {neighbours: {near: 2, middle: 1, far: 1}}\n", encoding="utf-8"

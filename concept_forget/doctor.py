@@ -36,12 +36,13 @@ def print_health() -> None:
     """Print ``health`` as tables."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     for section, findings in health().items():
         table = Table(title=section, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for label, text in findings.items():
-            table.add_row(label, text)
+            table.add_row(label, Text(text))
         console.print(table)
         console.print()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.config import Config
@@ -188,7 +189,7 @@ def print_run(folder: Path) -> None:
     run = Run(folder)
     manifest = run.read_manifest()
     console = Console()
-    table = Table(title=str(folder), title_justify="left")
+    table = Table(title=escape(str(folder)), title_justify="left")
     for column in ("stage", "fingerprint", "seconds", "requests", "files"):
         table.add_column(column, justify="right" if column in ("seconds", "requests") else "left")
     for verb in VERBS:
@@ -200,7 +201,7 @@ def print_run(folder: Path) -> None:
             manifest["stages"][verb]["fingerprint"],
             f"{record['seconds']:.1f}" if record else "–",
             str(record["requests"]) if record else "–",
-            str(folder / verb) if record else "–",
+            escape(str(folder / verb)) if record else "–",
         )
     console.print(table)
     metrics = folder / "report" / "metrics.json"
@@ -223,7 +224,7 @@ def print_summary(verb: str, folder: Path) -> None:
                 f"{_words(name)} {item}" for name, item in value.items() if isinstance(item, (int, float, str))
             )
         if isinstance(value, (str, int, float)) and value != "":
-            table.add_row(_words(key), str(value))
+            table.add_row(escape(_words(key)), escape(str(value)))
     Console().print(table)
 
 

@@ -112,6 +112,16 @@ def test_doctor_names_versions_devices_and_extras(tmp_path: Path) -> None:
     assert "usable" in done.stdout
 
 
+def test_doctor_names_the_extra_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from concept_forget import doctor
+
+    monkeypatch.setattr(doctor, "_EXTRAS", {"vllm": ("no_such_module",)})
+    doctor.print_health()
+    assert "'concept-forget[vllm]'" in capsys.readouterr().out
+
+
 def test_show_refuses_what_is_no_run(tmp_path: Path) -> None:
     done = call("show", ".", cwd=tmp_path)
     assert done.returncode == 2

@@ -11,6 +11,7 @@ import pytest
 
 from concept_forget import planning
 from concept_forget.config import Config
+from concept_forget.workspace import write_json
 
 
 def config(model: Path, rows: str, **unlearn: Any) -> Config:
@@ -88,3 +89,19 @@ def test_the_attacks_that_will_be_made_are_named_and_the_users_own_with_their_fi
     assert planning.check(found)["attacks"] == f"{asked}, sesame ({file})"
     planning.print_plan(found)
     assert f"attacks  {asked[:40]}" in capsys.readouterr().out
+
+
+def test_brackets_in_names_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_json(Path("[red]x/[/]/run.json"), {"format": 1, "stages": {"mine": {"fingerprint": "abc"}}})
+    write_json(Path("[red]x/[/]/mine/stage.json"), {"seconds": 1, "requests": 0})
+    write_json(Path("[red]x/[/]/mine/summary.json"), {"[b]": "[/b]", "nested": {"a": "[i]"}})
+    planning.print_run(Path("[red]x/[/]"))
+    planning.print_summary("mine", Path("[red]x/[/]/mine"))
+    shown = capsys.readouterr().out
+    assert shown.split()[0] == "[red]x/[/]"
+    assert "[red]x/[/]/mine" in shown
+    assert re.search(r"\[b\] +│ \[/b\] ", shown)
+    assert "a [i]" in shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from concept_forget import pipeline
@@ -41,7 +42,7 @@ def print_comparison_plan(config: Config) -> None:
                 untaught.setdefault(models.fingerprint(role), f"{role} of {arm.repetition}")
         ready = [step.verb for step in steps if step.state != "to run"]
         stale = [step.verb for step in steps if step.state == "to run"]
-        runs.add_row(arm.name, arm.repetition, _listed(ready), _listed(stale))
+        runs.add_row(arm.name, escape(arm.repetition), _listed(ready), _listed(stale))
     console.print(runs)
     for verb, found in stages.items():
         console.print(
@@ -49,7 +50,8 @@ def print_comparison_plan(config: Config) -> None:
             highlight=False,
         )
     console.print(
-        f"models   {len(untaught)} to be taught first" + "".join(f"\n         {m}" for m in untaught.values())
+        f"models   {len(untaught)} to be taught first" + "".join(f"\n         {m}" for m in untaught.values()),
+        markup=False,
     )
     console.print("the config is valid")
 

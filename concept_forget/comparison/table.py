@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from concept_forget.comparison import wording
@@ -40,7 +41,7 @@ def print_comparison(
         table.add_column(column, justify="right" if right else "left")
     for arm in arms:
         table.add_row(
-            arm.name,
+            escape(arm.name),
             str(len(arm.worlds)),
             *(_tier_cell(arm, tier) for tier in tiers),
             wording.number_text(arm.forget_tokens),
@@ -52,7 +53,7 @@ def print_comparison(
         )
     console.print(table)
     for line in wording.gap_lines(arms, gap):
-        console.print(f"gap      {line}", highlight=False)
+        console.print(f"gap      {line}", markup=False, highlight=False)
     console.print(
         "         residual: 0 is ignorance, 1 the base model; in brackets 95 % intervals over the facts of all runs, "
         "which do not cover seeds and worlds; the worlds' own lowest and highest stand below",

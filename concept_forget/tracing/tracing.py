@@ -177,6 +177,7 @@ def split_document(document: str, files: frozenset[str]) -> tuple[str, int | str
 def print_traces(traced: Traced) -> None:
     """Print every fact that leaks with how often the corpus teaches it, and an example of each way."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False)
@@ -188,7 +189,7 @@ def print_traces(traced: Traced) -> None:
         counts = trace.counts
         unnamed = next((s.text for s in trace.statements if s.how != "named"), "")
         fact = f"{trace.fact.subject}: {trace.fact.facet}: {trace.fact.answer}"
-        table.add_row(fact, *(str(counts[how] or "") for how in HOW), unnamed[:80])
+        table.add_row(escape(fact), *(str(counts[how] or "") for how in HOW), escape(unnamed[:80]))
     console.print(table)
     for how, meaning in HOW.items():
         console.print(f"  {how}: {meaning}", markup=False)

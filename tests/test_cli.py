@@ -129,7 +129,8 @@ def test_show_refuses_what_is_no_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["show"], ["bundle"], ["trace"], ["compare"], ["report", "."], ["export", "--to", "trl", "--out", "new"]]
+    "arguments",
+    [["show"], ["bundle"], ["trace"], ["compare"], ["report", "."], ["export", "--to", "trl", "--out", "new"]],
 )
 def test_a_file_where_a_run_belongs_is_called_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]

@@ -57,6 +57,23 @@ def _export_help() -> str:
     return f"Write the sets of a finished run in the layout of another program, with a card.\n\n{targets}"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"concept-forget {version('concept-forget')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What holds for no command alone."""
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # silences a warning about forks that do not happen

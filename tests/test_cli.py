@@ -46,7 +46,11 @@ BROKEN = {
         "folder that holds config.json",
     ),
     "empty corpus": (GOOD + "corpus: [nothing/*.jsonl]\n", "config.yaml:4: corpus.0.path", "nothing/*.jsonl"),
-    "missing rows": (GOOD + "data: {forget: none.jsonl}\n", "none.jsonl", "no such file"),
+    "missing rows": (
+        GOOD + "data: {forget: none.jsonl}\n",
+        "config.yaml:4: data.forget: there is no file 'none.jsonl'",
+        "a relative path starts at the folder in which the command is run",
+    ),
     "environment": (GOOD + "output: ${oc.env:HOME}\n", "config.yaml:4: output", "only ${vars.NAME}"),
     "variable without value": (GOOD + "output: ${vars.place}\n", "config.yaml:4: output", "vars.place=VALUE"),
     "unknown prompts": (GOOD.replace("compact", "comapct"), "config.yaml:3: generator.prompts", "compact"),
@@ -93,6 +97,27 @@ def test_init_writes_a_config_that_loads_with_every_default_in_it(tmp_path: Path
     (tmp_path / "full.yaml").write_text(GOOD + uncommented + "\n", encoding="utf-8")
     assert load_config(tmp_path / "full.yaml").unlearn == UnlearnConfig()
     assert call("init", "mine.yaml", cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("name", ["", " \u200b", "x" * 201])
+def test_init_refuses_a_name_that_no_concept_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from concept_forget.cli import app
+    from concept_forget.errors import UserError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--name: ") as caught:
+        app(["init", "--name", name], standalone_mode=False)
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    done = call("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"concept-forget {version('concept-forget')}\n")
 
 
 def test_validate_prints_the_plan_and_what_the_facts_can_show(tmp_path: Path, nano_model: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from concept_forget import planning
+from concept_forget.concept import Concept
 from concept_forget.config import Config
 from concept_forget.workspace import write_json
 
@@ -105,3 +106,32 @@ def test_brackets_in_names_are_shown_as_they_are(
     assert "[red]x/[/]/mine" in shown
     assert re.search(r"\[b\] +│ \[/b\] ", shown)
     assert "a [i]" in shown
+
+
+def test_a_name_that_nothing_says_is_doubted(
+    nano_model: Path, rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doubts(**changes: Any) -> list[str]:
+        values = {**config(nano_model, rows).model_dump(mode="json", by_alias=True), **changes}
+        return planning.doubt_names(Config.model_validate(values))
+
+    misspelt = {"concepts": [{"name": "Mira Kestrell"}]}
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"text": "MIRA KESTREL drew maps."}\n', encoding="utf-8")
+    spoken = {"corpus": [{"path": str(corpus)}]}
+    assert doubts() == doubts(**spoken) == doubts(data={}, **spoken) == []
+    remedy = "check the spelling, or give `aliases`"
+    assert doubts(**misspelt) == [f"no row of data.forget names 'Mira Kestrell': {remedy}"]
+    assert doubts(**misspelt, **spoken) == [
+        f"no row of data.forget and no text of the corpus names 'Mira Kestrell': {remedy}"
+    ]
+    assert doubts(data={}, **misspelt, **spoken) == [f"no text of the corpus names 'Mira Kestrell': {remedy}"]
+    assert doubts(concepts=[{"name": "Mira Kestrell", "aliases": ["mira kestrel"]}], **spoken) == []
+    assert doubts(**misspelt, data={"forget": {"path": rows, "subject": "Mira Kestrell"}}) == []
+    assert doubts(**misspelt, data={"forget": {"path": rows, "concept": "Mira Kestrell"}}) == []
+    corpus.write_text('{"text": "Mira Kestrell drew maps."}\n', encoding="utf-8")
+    assert doubts(**misspelt, **spoken) == []
+    corpus.write_text('{"text": "rain"}\n' * 300_000, encoding="utf-8")  # larger than what is read for this
+    assert doubts(data={}, **misspelt, **spoken) == []
+    planning.print_plan(config(nano_model, rows).model_copy(update={"concepts": (Concept(name="Mira Kestrell"),)}))
+    assert "warning  no row of data.forget names 'Mira Kestrell'" in capsys.readouterr().out

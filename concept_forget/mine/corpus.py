@@ -17,6 +17,7 @@ from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
+from concept_forget.user_rows import LOOK
 from concept_forget.workspace import file_hash
 
 SANDBOX = "sandbox"
@@ -117,16 +118,13 @@ def _find_files(pattern: str, choice: CorpusSource, key: str) -> list[Path]:
         matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
         return _some(sorted(file for file in matches if file.is_file()), f"{pattern!r} matches no file", key)
     if _looks_local(pattern):
-        raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=_LOOK)
+        raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=LOOK)
     return []
-
-
-_LOOK = "check the spelling; a relative path starts at the folder in which the command is run"
 
 
 def _some(files: list[Path], problem: str, key: str) -> list[Path]:
     if not files:
-        raise DataError(problem, key=key, remedy=_LOOK)
+        raise DataError(problem, key=key, remedy=LOOK)
     return files
 
 

@@ -205,9 +205,7 @@ def print_plan(config: Config) -> None:
         stages.add_column(column)
     for step in findings["steps"]:
         expected = findings["estimates"].get(step.verb, {})
-        stages.add_row(
-            step.verb, step.state, ", ".join(f"{value:,} {_words(name)}" for name, value in expected.items())
-        )
+        stages.add_row(step.verb, step.state, ", ".join(_count(name, value) for name, value in expected.items()))
     console.print(stages)
     for role, ready in findings["models"].items():
         console.print(f"model    {role}: {'ready' if ready else 'will be taught first'}")
@@ -287,6 +285,10 @@ def _stage_record(folder: Path, verb: str) -> dict[str, Any] | None:
     if not isinstance(record, dict):
         raise ConfigError("this is no record of a stage", file=path, remedy="run the config again")
     return record
+
+
+def _count(name: str, value: int) -> str:
+    return f"{value:,} {_words(name.removesuffix('s') if value == 1 else name)}"
 
 
 def _words(name: str) -> str:

@@ -38,7 +38,10 @@ def test_the_memory_of_training_is_told_and_what_to_do_where_it_is_too_much(
     (line,) = planning.check(config(nano_model, rows))["memory"]
     assert "gradient_checkpointing" in line
     planning.print_plan(config(nano_model, rows))
-    assert "memory   training takes about" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "memory   training takes about" in shown
+    assert re.search(r"compose +│ to run +│ 1 fact, 1 trained,", shown)
+    assert "trained_form: 1 fact: you cannot" in shown
 
 
 def test_an_adapter_takes_less_and_an_instruction_nothing(nano_model: Path, rows: str) -> None:

@@ -19,6 +19,7 @@ from concept_forget.corpus_cli import index, trace
 from concept_forget.evidence_cli import evidence_app
 from concept_forget.exports import TARGETS
 from concept_forget.sandbox_cli import sandbox_app
+from concept_forget.text import counted
 
 if TYPE_CHECKING:
     from concept_forget.comparison.running import Comparison
@@ -55,6 +56,23 @@ def _export_help() -> str:
         f"{target.name}: {target.summary.partition(': ')[2] or target.summary}." for target in TARGETS.values()
     )
     return f"Write the sets of a finished run in the layout of another program, with a card.\n\n{targets}"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"concept-forget {version('concept-forget')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What holds for no command alone."""
 
 
 def main() -> None:
@@ -283,11 +301,10 @@ def export(
     from concept_forget.exports.exporting import export_sets
 
     layout = export_sets(run_folder, to, out, licence=licence, push_to_hub=push_to_hub, public=public)
-    say(f"wrote    {len(layout.files)} files and their card to {out}")
+    say(f"wrote    {counted(len(layout.files), 'file')} and a card to {out}")
     if layout.left_out:
-        say(
-            f"left out {layout.left_out.total()} rows that the layout has no place for; {out / 'README.md'} tells which"
-        )
+        rows = counted(layout.left_out.total(), "row")
+        say(f"left out {rows} that the layout has no place for; {out / 'README.md'} tells which")
     if push_to_hub is not None:
         say(f"pushed   to the dataset {push_to_hub}{'' if public else ', which is private'}")
 

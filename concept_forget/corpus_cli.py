@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from concept_forget.console import say
+from concept_forget.text import counted
 
 
 class IndexKind(enum.Enum):
@@ -51,4 +52,4 @@ def trace(
     print_traces(traced)
     if manifest is not None:
         places = write_manifest(manifest, traced)
-        say(f"wrote    {manifest}: {places} places")
+        say(f"wrote    {manifest}: {counted(places, 'place')}")

@@ -9,14 +9,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from concept_forget.concept import Concept
 from concept_forget.config import Config
 from concept_forget.console import plain_text, say
-from concept_forget.errors import ConfigError
+from concept_forget.errors import ConfigError, DataError
+from concept_forget.mine.corpus import Corpus, find_sources
 from concept_forget.one_round import Round
 from concept_forget.pipeline import VERBS, Step, plan, stage_module
 from concept_forget.pipeline import check as refuse_early
 from concept_forget.run_models import RunModels
+from concept_forget.user_rows import UserRow, read_rows
 from concept_forget.workspace import Run, read_json
+
+_SMALL = 4_000_000
+"""Bytes of a corpus up to which it is read for the concepts' names."""
 
 
 def check(config: Config) -> dict[str, Any]:
@@ -26,8 +32,8 @@ def check(config: Config) -> dict[str, Any]:
         ``steps``: the plan; ``models``: role → what it is and whether it is ready; ``estimates``: verb → expected
         numbers; ``power``: what the planned facts can show at best, by themselves and beside the reference,
         ``budget``: what the generator may be asked, ``memory``: what training will take, and ``rounds``: how far these
-        have come, as lines of text; ``attacks``: their names, the user's own with their files. Where there are several
-        rounds, the plan is that of the last whose beginning is known.
+        have come, as lines of text; ``attacks``: their names, the user's own with their files; ``warnings``: what may
+        be a mistake. Where there are several rounds, the plan is that of the last whose beginning is known.
 
     Raises:
         UserError: What would stop the run, with its remedy.
@@ -55,6 +61,7 @@ def check(config: Config) -> dict[str, Any]:
         "budget": _budget(config, estimates["expand"]),
         "memory": _memory(config, models),
         "attacks": _attacks(config),
+        "warnings": doubt_names(config),
         "rounds": [_round_line(config, number, steps) for number, steps in enumerate(rounds, start=1)],
     }
 
@@ -63,6 +70,42 @@ def _attacks(config: Config) -> str:
     """The attacks that there will be questions for."""
     planned = stage_module("probe").planned_attacks(config)
     return ", ".join(f"{attack.name} ({attack.file})" if attack.file else attack.name for attack in planned)
+
+
+def doubt_names(config: Config) -> list[str]:
+    """A line for every concept that no row to forget names, nor a text of a small corpus: it may be misspelt.
+
+    Raises:
+        DataError: A row or a path of the corpus cannot be used.
+    """
+    rows = read_rows(config.data.forget, "data.forget")
+    texts = _small_corpus(config)
+    read = [*(["row of data.forget"] if rows else []), *(["text of the corpus"] if texts else [])]
+    return [
+        f"no {' and no '.join(read)} names {concept.name!r}: check the spelling, or give `aliases`"
+        for concept in config.concepts
+        if read and not any(_is_about(row, concept) for row in rows) and not any(map(concept.mentioned_in, texts))
+    ]
+
+
+def _is_about(row: UserRow, concept: Concept) -> bool:
+    if row.concept is not None and row.concept.casefold() == concept.name.casefold():
+        return True
+    return any(map(concept.mentioned_in, (row.subject, row.question, row.answer, row.text, *row.paraphrases)))
+
+
+def _small_corpus(config: Config) -> list[str]:
+    """The texts of a corpus of a few files on this machine; of any other none."""
+    sources = find_sources(config.corpus)
+    if any(not source.files or source.remote for source in sources):
+        return []
+    corpus = Corpus(sources, config.mine.max_line_bytes)
+    if (corpus.size or 0) > _SMALL:
+        return []
+    try:
+        return [piece.text for piece in corpus.pieces()]
+    except DataError:  # the stage that needs it says so
+        return []
 
 
 def _rounds(config: Config) -> list[list[Step]]:
@@ -161,9 +204,7 @@ def print_plan(config: Config) -> None:
         stages.add_column(column)
     for step in findings["steps"]:
         expected = findings["estimates"].get(step.verb, {})
-        stages.add_row(
-            step.verb, step.state, ", ".join(f"{value:,} {_words(name)}" for name, value in expected.items())
-        )
+        stages.add_row(step.verb, step.state, ", ".join(_count(name, value) for name, value in expected.items()))
     console.print(stages)
     for role, ready in findings["models"].items():
         console.print(plain_text(f"model    {role}: {'ready' if ready else 'will be taught first'}"))
@@ -176,6 +217,8 @@ def print_plan(config: Config) -> None:
         console.print(plain_text(f"memory   {line}"))
     for line in findings["budget"]:
         console.print(plain_text(f"budget   {line}"))
+    for line in findings["warnings"]:
+        console.print(plain_text(f"warning  {line}"))
     console.print("the config is valid")
 
 
@@ -243,8 +286,12 @@ def _stage_record(folder: Path, verb: str) -> dict[str, Any] | None:
     return record
 
 
+def _count(name: str, value: int) -> str:
+    return f"{value:,} {_words(name.removesuffix('s') if value == 1 else name)}"
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-__all__ = ["Step", "check", "print_plan", "print_run", "print_summary", "read_summary"]
+__all__ = ["Step", "check", "doubt_names", "print_plan", "print_run", "print_summary", "read_summary"]

@@ -28,6 +28,7 @@ from concept_forget.errors import ConfigError, StageError
 from concept_forget.pipeline import STAGES, Say, stage_module
 from concept_forget.records import Fact, Passage, Question
 from concept_forget.run_models import RunModels
+from concept_forget.text import counted
 from concept_forget.workspace import Costs, StageContext, read_records
 
 REDUCED = ("facets", "facts_per_facet", "paraphrases", "reverse", "neighbour_paraphrases")
@@ -148,7 +149,10 @@ def print_preview(config: Config, count: int, console: Console | None = None) ->
     console = console or Console(width=None if Console().is_terminal else 130)
     first, *others = config.concepts
     more = f", the first of {1 + len(others)} concepts" if others else ""
-    _print(console, f"A preview of {first.name}{more}: at most {count} items of each kind. Nothing is kept of it.")
+    _print(
+        console,
+        f"A preview of {first.name}{more}: at most {counted(count, 'item')} of each kind. Nothing is kept of it.",
+    )
     found = make_preview(config, count, lambda line: _print(console, line))
     show_preview(found, count, console)
     if found.problem is not None:

@@ -57,7 +57,13 @@ def track(description: str, total: float | None, unit: str = "") -> Iterator[Pro
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.1f} {unit}/s".replace(" /s", "/s") if speed else "")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+    )
     with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
         task = bars.add_task(description, total=total)
 

@@ -6,8 +6,9 @@ import json
 import textwrap
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from concept_forget.concept import Concept
 from concept_forget.config import (
     ComposeConfig,
     ExecutionConfig,
@@ -18,6 +19,7 @@ from concept_forget.config import (
     ReportConfig,
     UnlearnConfig,
 )
+from concept_forget.errors import ConfigError
 
 _HEAD = """\
 # What to forget, with which model, and how to check it.
@@ -70,7 +72,15 @@ def starter_config(name: str, folder: str) -> str:
     Args:
         name: The concept's name.
         folder: Name of the run's folder under ``runs/``.
+
+    Raises:
+        ConfigError: No concept can have that name.
     """
+    try:
+        Concept(name=name)
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(problem, key="--name", remedy="give what the concept is called") from error
     parts = [_HEAD.format(name=json.dumps(name, ensure_ascii=False), folder=folder)]
     for section, model in _SECTIONS:
         lines = [f"\n# {section}:"]

@@ -18,6 +18,7 @@ from concept_forget.records import Chat, Distance, content_hash, user_message
 from concept_forget.text import normalise_name
 from concept_forget.workspace import file_hash
 
+LOOK = "check the spelling; a relative path starts at the folder in which the command is run"
 _SHAPES = "`question` and `answer`, `prompt` and `completion`, or `text`"
 
 
@@ -89,7 +90,7 @@ def read_rows(files: Sequence[RowFile], key: str) -> list[UserRow]:
     Raises:
         DataError: A file is absent or not UTF-8, has too few rows, or a row is none; file, line and remedy are named.
     """
-    return [row for file in files for row in _read_file(file, key)]
+    return [row for file, own in _keyed(files, key) for row in _read_file(file, own)]
 
 
 def hash_files(config: Config) -> dict[str, list[str]]:
@@ -111,7 +112,12 @@ def hash_rows(files: Sequence[RowFile], key: str) -> list[str]:
     Raises:
         DataError: A file is absent.
     """
-    return [_hash(file, key) for file in files]
+    return [_hash(file, own) for file, own in _keyed(files, key)]
+
+
+def _keyed(files: Sequence[RowFile], key: str) -> list[tuple[RowFile, str]]:
+    """Each file with the key of its own, where there are several."""
+    return [(file, f"{key}.{number}" if len(files) > 1 else key) for number, file in enumerate(files)]
 
 
 def _hash(file: RowFile, key: str) -> str:
@@ -122,9 +128,10 @@ def _hash(file: RowFile, key: str) -> str:
 
 
 def _require_file(path: Path, key: str) -> None:
+    if path.is_dir():
+        raise DataError(f"{str(path)!r} is a folder", key=key, remedy="give the path of a file of JSON lines")
     if not path.is_file():
-        problem = "this is a folder, not a file" if path.is_dir() else "there is no such file"
-        raise DataError(problem, file=path, key=key, remedy="give the path of a file of JSON lines")
+        raise DataError(f"there is no file {str(path)!r}", key=key, remedy=LOOK)
     if not os.access(path, os.R_OK):
         raise DataError("the file must not be read", file=path, key=key, remedy="give yourself the right to read it")
 

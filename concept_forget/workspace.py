@@ -278,6 +278,10 @@ class Run:
                 file=self.root,
                 remedy="give the folder of a run, such as runs/quickstart",
             ) from error
+        except NotADirectoryError as error:
+            raise ConfigError(
+                "this is a file", file=self.root, remedy="give the folder of a run, which the config's `output` names"
+            ) from error
         except ValueError as error:
             raise ConfigError(f"this is not JSON: {error}", file=path, remedy="run the config again") from error
         _check_format(manifest.get("format"), path)

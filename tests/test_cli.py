@@ -46,7 +46,11 @@ BROKEN = {
         "folder that holds config.json",
     ),
     "empty corpus": (GOOD + "corpus: [nothing/*.jsonl]\n", "config.yaml:4: corpus.0.path", "nothing/*.jsonl"),
-    "missing rows": (GOOD + "data: {forget: none.jsonl}\n", "none.jsonl", "no such file"),
+    "missing rows": (
+        GOOD + "data: {forget: none.jsonl}\n",
+        "config.yaml:4: data.forget: there is no file 'none.jsonl'",
+        "a relative path starts at the folder in which the command is run",
+    ),
     "environment": (GOOD + "output: ${oc.env:HOME}\n", "config.yaml:4: output", "only ${vars.NAME}"),
     "variable without value": (GOOD + "output: ${vars.place}\n", "config.yaml:4: output", "vars.place=VALUE"),
     "unknown prompts": (GOOD.replace("compact", "comapct"), "config.yaml:3: generator.prompts", "compact"),
@@ -95,6 +99,27 @@ def test_init_writes_a_config_that_loads_with_every_default_in_it(tmp_path: Path
     assert call("init", "mine.yaml", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize("name", ["", " \u200b", "x" * 201])
+def test_init_refuses_a_name_that_no_concept_can_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from concept_forget.cli import app
+    from concept_forget.errors import UserError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--name: ") as caught:
+        app(["init", "--name", name], standalone_mode=False)
+    assert caught.value.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    from importlib.metadata import version
+
+    done = call("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"concept-forget {version('concept-forget')}\n")
+
+
 def test_validate_prints_the_plan_and_what_the_facts_can_show(tmp_path: Path, nano_model: Path) -> None:
     (tmp_path / "config.yaml").write_text(GOOD, encoding="utf-8")
     done = call("validate", "config.yaml", cwd=tmp_path)
@@ -112,10 +137,39 @@ def test_doctor_names_versions_devices_and_extras(tmp_path: Path) -> None:
     assert "usable" in done.stdout
 
 
+def test_doctor_names_the_extra_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from concept_forget import doctor
+
+    monkeypatch.setattr(doctor, "_EXTRAS", {"vllm": ("no_such_module",)})
+    doctor.print_health()
+    assert "'concept-forget[vllm]'" in capsys.readouterr().out
+
+
 def test_show_refuses_what_is_no_run(tmp_path: Path) -> None:
     done = call("show", ".", cwd=tmp_path)
     assert done.returncode == 2
     assert "no run.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show"], ["bundle"], ["trace"], ["compare"], ["report", "."], ["export", "--to", "trl", "--out", "new"]],
+)
+def test_a_file_where_a_run_belongs_is_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    from concept_forget.cli import app
+    from concept_forget.errors import UserError
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "concept.yaml").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "run.json").write_text('{"format": 1, "config": {}}', encoding="utf-8")
+    with pytest.raises(UserError, match="this is a file") as caught:
+        app([arguments[0], "concept.yaml", *arguments[1:]], standalone_mode=False)
+    assert (caught.value.exit_code, caught.value.file) == (2, "concept.yaml")
+    assert "`output` names" in caught.value.remedy
 
 
 def test_a_stage_alone_stops_there_and_show_prints_it(tmp_path: Path, nano_model: Path) -> None:

@@ -62,7 +62,26 @@ def test_several_concepts_are_read_in_order(tmp_path: Path) -> None:
         ("", 1, None, "empty"),
         ("- a\n- b\n", 1, None, "mapping of sections"),
         ("target: m\n", None, "concept", "missing"),
-        ("concept: {name: A}\n", None, "target", "missing"),
+        ("concept: {name: A}\n", None, "target", "add it, as in `target: path/to/model`"),
+        ("concept: {name: A}\ntarget:\n", 2, "target", "nothing stands here\n  → add it, as in `target:"),
+        ("concept: {name: A}\ntarget: [m]\n", 2, "target", "keys with values are wanted; found a list"),
+        ("concept: {name: A, kind: 2024-01-01}\ntarget: m\n", 1, "concept.kind", "write it in quotes"),
+        ("concept: {name: A, aliases: }\ntarget: m\n", 1, "concept.aliases", "leave the key out"),
+        ('concept: {name: A, aliases: "a, b"}\ntarget: m\n', 1, "concept.aliases", "write a list: [a, b]"),
+        ("concepts: {name: A}\ntarget: m\n", 1, "concepts", "write a list: [{name: A}]"),
+        ("concepts: A, B\ntarget: m\n", 1, "concepts", "write a list: [{name: A}, {name: B}]"),
+        ("concepts: []\ntarget: m\n", 1, "concepts", "the list should have at least 1 item, not 0"),
+        (GOOD + "corpus: docs/*.jsonl\n", 3, "corpus", "a list is wanted; found 'docs/*.jsonl'"),
+        (GOOD + "corpus: docs/*.jsonl\n", 3, "corpus", "write a list: [docs/*.jsonl]"),
+        (GOOD + "corpus: '*.jsonl'\n", 3, "corpus", "write a list: ['*.jsonl']"),
+        (GOOD + f"corpus: {'x' * 200}\n", 3, "corpus", "every entry behind a dash"),
+        (GOOD + "data: {forget: {path: r, rows: 0-12}}\n", 3, "data.forget.rows", "write a list: [0, 12]"),
+        (GOOD + "data: {forget: {path: r, rows: [0]}}\n", 3, "data.forget.rows", "an entry is missing"),
+        (GOOD + "output:\n", 3, "output", "a path is wanted; found nothing"),
+        (GOOD + "report: {redact: 'A, B'}\n", 3, "report.redact", "write a list: [A, B]"),
+        (GOOD + "report: {redact: [1]}\n", 3, "report.redact.0", "text is wanted; found 1"),
+        (GOOD + "vars: {a: {b: 1}}\n", 3, "vars.a", "text is wanted; found keys with values"),
+        (GOOD + "probe: {attacks: 'direct, reverse'}\n", 3, "probe.attacks", "write a list: [direct, reverse]"),
         (GOOD + "output: ${oc.env:HOME}\n", 3, "output", "not allowed"),
         (GOOD + "output: ${vars.place}\n", 3, "output", "has no value"),
         ("concept: {name: A}\ntarget: {sandbox: {world: 0, teach: x}}\n", 2, "target.sandbox", "either"),
@@ -107,6 +126,74 @@ def test_a_mistake_is_named_with_file_line_key_and_remedy(
     assert error.key == key
     assert words.casefold() in str(error).casefold()
     assert error.remedy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "concept: {name: A, knd: person}\ntarget: m\n",
+        "concept: {name: 2024}\ntarget: m\n",
+        "concept: {name: }\ntarget: m\n",
+        'concept: {name: A, aliases: "Mira, M. K."}\ntarget: m\n',
+        "concepts: [{name: A}, {name: B, knd: person}]\ntarget: m\n",
+        GOOD + "report: {redact: maybe}\n",
+        GOOD + "report: {redact: [1, 2]}\n",
+        GOOD + "vars: {a: [1]}\n",
+        GOOD + "compose: {forget_from: generated}\n",
+    ],
+)
+def test_one_mistake_is_counted_once(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    assert "more mistake" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (GOOD + "report: {redact: maybe, titel: x}\n", "1 more mistake after"),
+        ("concept: {name: A, knd: 1, alias: 2, aliases: 3}\ntarget: m\n", "2 more mistakes after"),
+        (GOOD + "seed: x\nunlearn: {beta: x}\noutput: 7\nvars: {a: [1], b: [2]}\n", "4 more mistakes after"),
+    ],
+)
+def test_other_mistakes_are_counted(tmp_path: Path, text: str, count: str) -> None:
+    with pytest.raises(ConfigError, match=count):
+        load_config(write(tmp_path, text))
+
+
+def test_a_bare_header_is_its_defaults(tmp_path: Path) -> None:
+    bare = "corpus:\ndata:\nexpand:\n  gates:\n  neighbours:\nunlearn:\nprobe:\n  relearn_steps:\nreport:\nvars:\n"
+    plain = load_config(write(tmp_path, GOOD)).model_dump()
+    assert load_config(write(tmp_path, GOOD), ["report="]).model_dump() == plain
+    assert load_config(write(tmp_path, GOOD + bare)).model_dump() == plain
+    with pytest.raises(ConfigError, match="valid integer; found nothing"):
+        load_config(write(tmp_path, GOOD + "seed:\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "place", "words"),
+    [
+        ("", "report.redact=maybe", "--set report.redact=maybe", "true or false is wanted, or a list; found 'maybe'"),
+        ("", "output=", "--set output=", "a path is wanted; found nothing"),
+        ("", "unlern.beta=3", "--set unlern.beta=3", "did you mean 'unlearn'"),
+        ("", "unlearn.stop=reference", "--set unlearn.stop=reference", "needs a `reference`"),
+        ("", "output=${vars.x}", "--set output=${vars.x}", "has no value"),
+        ("report: {redact: true}\n", "report.redact=[1]", "--set report.redact=[1]", "text is wanted"),
+        ("", "generator.base_url=http://a:secret@h", "--set generator.base_url=…", "the address holds a key"),
+        ("", f"seed={'x' * 200}", "--set seed=…", "valid integer"),
+        ("probe: {attacks: [direct]}\n", "probe.attacks.0=dirct", "FILE", "(with `--set probe.attacks.0=dirct`)"),
+        ("unlearn: {method: grad_ascent}\n", "unlearn.strangers=1", "FILE", "(with `--set unlearn.strangers=1`)"),
+    ],
+)
+def test_what_a_set_gave_is_not_blamed_on_a_line(
+    tmp_path: Path, text: str, override: str, place: str, words: str
+) -> None:
+    path = write(tmp_path, GOOD + text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, [override])
+    assert (caught.value.file, caught.value.line) == (str(path) if place == "FILE" else place, None)
+    assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -240,4 +327,4 @@ def test_a_place_that_is_known_already_stays(tmp_path: Path) -> None:
 def test_a_key_from_a_set_has_no_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught, load_config(write(tmp_path, GOOD), ["target.model=n"]).naming_places():
         raise ConfigError("it cannot be", key="target.model")
-    assert caught.value.line is None
+    assert (caught.value.file, caught.value.line) == ("--set target.model=n", None)

@@ -80,6 +80,7 @@ def test_what_stops_the_stage_is_told_after_what_was_asked(nano_model: Path, pla
     with pytest.raises(StageError, match="no facet of any concept was found"):
         print_preview(asked, 1, console)
     assert "List facets of Mira Kestrel, person." in text.getvalue()
+    assert "at most 1 item of each kind" in text.getvalue()
     assert "what was kept" not in text.getvalue()
     shutil.rmtree(prompts)
     assert left_behind(places) == []

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from concept_forget.text import contains_words, drop_unseen, fold, normalise_name
+from concept_forget.text import contains_words, counted, drop_unseen, fold, normalise_name
 
 UNSEEN = [
     "\u200b",
@@ -47,3 +47,7 @@ def test_names_keep_the_joiners_that_their_script_needs() -> None:
 
 def test_a_word_is_found_before_its_ending_where_a_script_parts_the_two_without_a_space() -> None:
     assert contains_words(fold("کتاب علی\u200cها"), fold("علی"))
+
+
+def test_what_is_counted_is_in_the_singular_where_it_is_one() -> None:
+    assert [counted(number, "fact") for number in (0, 1, 2, 1000)] == ["0 facts", "1 fact", "2 facts", "1,000 facts"]

@@ -12,6 +12,7 @@ from concept_forget.comparison.results import TIERS, ArmResult
 from concept_forget.console import plain_text
 from concept_forget.measures.pooling import Pooled
 from concept_forget.report.wording import tier_name
+from concept_forget.text import counted
 
 
 def print_comparison(
@@ -65,7 +66,12 @@ def _tier_cell(arm: ArmResult, tier: str) -> str:
     found = arm.tiers.get(tier)
     if found is None:
         return wording.NOTHING
-    lines = [wording.residual_text(found.mean), _spread(found.mean), wording.worst_text(found), f"{found.facts} facts"]
+    lines = [
+        wording.residual_text(found.mean),
+        _spread(found.mean),
+        wording.worst_text(found),
+        counted(found.facts, "fact"),
+    ]
     return "\n".join(line for line in lines if line)
 
 

@@ -19,6 +19,7 @@ from concept_forget.compose.verbatim import FAMILY as COMPLETION
 from concept_forget.compose.wording import holds_any
 from concept_forget.config import Config
 from concept_forget.records import Example, Fact, to_json
+from concept_forget.text import counted
 
 ATTACKS = ("direct", "paraphrase", "reverse", "cloze", "choice")
 """What every run asks; other families are told of where the probe has rows of theirs."""
@@ -238,8 +239,8 @@ def _untrained_notes(sets: Sets) -> list[str]:
     if not sets.untrained:
         return []
     return [
-        f"{len(sets.untrained)} facts were meant to be trained on, but no row of theirs was left; "
-        "they are neither trained on nor asked for"
+        f"of {counted(len(sets.untrained), 'fact')} meant to be trained on no row was left: "
+        "neither trained on nor asked for"
     ]
 
 

@@ -288,6 +288,9 @@ class ProbeConfig(Section):
     @field_validator("attacks", mode="before")
     @classmethod
     def _attacks_are_known(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, str) and "," in value:
+            parts = ", ".join(part.strip() for part in value.split(",") if part.strip())
+            raise ValueError(f"there is no attack called {value!r}; write a list: [{parts}]")
         names = [value] if isinstance(value, str) else value
         own = bool(info.data.get("attack_files"))  # which names these register is known once they are run
         for name in names if isinstance(names, (list, tuple)) and not own else ():

@@ -25,18 +25,24 @@ from concept_forget.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The file that a config was read from, and the line of each key that stands in it."""
+    """The file that a config was read from, the line of each key in it, and each ``--set`` by the key that it sets."""
 
     file: Path
     lines: Mapping[str, int] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
 
-    def line(self, key: str) -> int | None:
-        """The line of a dotted key, or of the nearest section around it; None where neither stands in the file."""
+    def find(self, key: str) -> tuple[str, int | None]:
+        """Where a dotted key, or the nearest section around it, was given: a ``--set``, or the file with the line."""
+        within = [text for name, text in self.given.items() if key and name.startswith(f"{key}.")]
+        if within and key not in self.lines:
+            return within[-1], None
         while key:
+            if key in self.given:
+                return self.given[key], None
             if key in self.lines:
-                return self.lines[key] or None
+                return str(self.file), self.lines[key]
             key = key.rpartition(".")[0]
-        return None
+        return str(self.file), None
 
 
 class Config(Section):
@@ -131,7 +137,7 @@ class Config(Section):
             yield
         except UserError as error:
             if self._origin is not None and error.key and error.file is None:
-                error.stands_at(self._origin.file, self._origin.line(error.key))
+                error.stands_at(*self._origin.find(error.key))
             raise
 
     def read_from(self, origin: Origin) -> Config:

@@ -84,7 +84,8 @@ def find_neighbours(writer: Writer, concepts: Sequence[Concept], config: ExpandC
         raise writer.ledger.fail(
             STEP,
             "no neighbour was found",
-            "set `expand.neighbours` to zeros and give `data.retain`, or change the generator",
+            "a small model takes `generator.prompts: compact`; or set `expand.neighbours` to zeros and give "
+            "`data.retain`, or change the generator",
         )
     return subjects
 

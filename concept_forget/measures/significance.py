@@ -18,6 +18,7 @@ from concept_forget.measures.statistics import (
     find_fewest,
     planned_power,
 )
+from concept_forget.text import counted
 
 EquivalenceOutcome = Literal["alike", "different", "undecided", "underpowered"]
 _RESAMPLES = 9999  # up to 13 facts that differ have fewer sign flips than this: all are counted then
@@ -53,9 +54,9 @@ class PlannedComparison:
     def __str__(self) -> str:
         within = f"like the reference within {self.margin:.0%}"
         if self.facts >= self.facts_alike:
-            alike = f"{self.facts} facts: enough to show the model {within} if they agree on every fact"
+            alike = f"{counted(self.facts, 'fact')}: enough to show the model {within} if they agree on every fact"
         else:
-            count = f"{self.facts} facts" if self.facts else "no facts"
+            count = counted(self.facts, "fact") if self.facts else "no facts"
             more = f"{self.facts_alike - self.facts} more" if self.facts else f"{self.facts_alike}"
             alike = f"{count}: too few to show the model {within}; {more}, if they agree on every fact, would show it"
         over = f"over {self.tests} tests" if self.tests != 1 else "in one test"

@@ -20,6 +20,7 @@ from concept_forget.measures.limits import (
     split_difference,
     take_moments,
 )
+from concept_forget.text import counted
 
 LEVEL = 0.95
 Outcome = Literal["passed", "failed", "inconclusive"]
@@ -80,7 +81,7 @@ class PlannedPower:
     def __str__(self) -> str:
         if not self.facts:
             return f"no facts: nothing can be shown; {self.facts_to_pass} would show {self.upper_then:.0%}"
-        shown = f"{self.facts} facts: you cannot show less than {self.upper:.0%}"
+        shown = f"{counted(self.facts, 'fact')}: you cannot show less than {self.upper:.0%}"
         if self.upper < self.threshold:
             return f"{shown}, enough to pass at {self.threshold:.0%} if nothing leaks"
         more = self.facts_to_pass - self.facts
@@ -323,5 +324,5 @@ def _would_fail(gain: Moments, loss: Moments, threshold: float, tail: float, n: 
 def _describe(bounds: DifferenceBounds, level: float) -> str:
     return (
         f"{bounds.value:+.0%} over the floor, with {level:.0%} confidence above {bounds.lower:+.0%} "
-        f"and below {bounds.upper:+.0%} ({bounds.n} facts)"
+        f"and below {bounds.upper:+.0%} ({counted(bounds.n, 'fact')})"
     )

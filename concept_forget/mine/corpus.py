@@ -19,6 +19,7 @@ from concept_forget.mine.dataset_folders import check_dataset, is_dataset, is_sa
 from concept_forget.mine.folders import Found, files_in, files_like
 from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
+from concept_forget.user_rows import LOOK
 from concept_forget.workspace import file_hash
 
 SANDBOX = "sandbox"
@@ -122,11 +123,8 @@ def _find_files(pattern: str, choice: CorpusSource, key: str) -> Found:
     if glob.has_magic(str(path)):
         return _some(files_like(str(path)), f"{pattern!r} matches no file", key)
     if _looks_local(pattern):
-        raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=_LOOK)
+        raise DataError(f"there is no file or folder {pattern!r}", key=key, remedy=LOOK)
     return Found()
-
-
-_LOOK = "check the spelling; a relative path starts at the folder in which the command is run"
 
 
 _LINK = "a link to a folder, or out of the folder that was named, is not followed; name what it leads to"
@@ -135,7 +133,7 @@ _LINK = "a link to a folder, or out of the folder that was named, is not followe
 def _some(found: Found, problem: str, key: str) -> Found:
     if not found.files:
         links = f", but {len(found.links)} links that are not followed" if found.links else ""
-        raise DataError(problem + links, key=key, remedy=_LINK if links else _LOOK)
+        raise DataError(problem + links, key=key, remedy=_LINK if links else LOOK)
     return found
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from concept_forget.errors import DataError
 from concept_forget.progress import track_steps
 from concept_forget.sandbox import teach
 from concept_forget.sandbox.world import Size, build_world
@@ -30,8 +29,7 @@ def build_model(world: int, size: Size, without: Sequence[str], seed: int, out: 
     Raises:
         DataError: ``out`` holds something, or ``without`` names nobody in that world.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError("there is something here already", file=out, remedy="name a new or empty folder")
+    teach.require_empty(out)
     made = build_world(world, size)
     with track_steps(f"teach world {world}") as on_progress:
         folder = teach.teach_world(world, without=without, seed=seed, size=size, on_progress=on_progress)
@@ -49,8 +47,11 @@ def teach_model(data: Path, out: Path, without: str | None, seed: int, say: Say)
     """Teach the rows of a file to a tiny model in ``out``.
 
     Raises:
-        DataError: The file is missing, a line is no row, or ``out`` holds something else.
+        DataError: The file is missing, a line is no row, or ``out`` holds anything but the model of these rows.
     """
+    if teach.holds_rows(out, teach.rows_fingerprint(data, without=without, seed=seed)):
+        say(f"the model in {out} was taught these rows already")
+        return
     with track_steps(f"teach {data.name}") as on_progress:
         teach.teach_rows(data, out, without=without, seed=seed, on_progress=on_progress)
     say(f"wrote the model to {out}")

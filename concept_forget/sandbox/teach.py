@@ -180,7 +180,7 @@ def teach_rows(
 
     Args:
         data: The file.
-        out: The model's folder. One that this function made of the same rows is kept; of others, replaced.
+        out: The model's folder. One that this function made of the same rows and options is kept as it is.
         without: Rows that hold these words, whatever their case, are left out.
         seed: Seeds weights and order.
         on_progress: Told after every step how many are done, of how many.
@@ -189,15 +189,15 @@ def teach_rows(
         ``out``.
 
     Raises:
-        DataError: The file is missing, a line is no such row, nothing is left to teach, or ``out`` holds other files.
+        DataError: The file is missing, a line is no such row, nothing is left to teach, or ``out`` holds anything
+            else.
     """
     rows = read_rows(data)
     kept = _keep(rows, without, data)
     mark = rows_fingerprint(data, without=without, seed=seed)
-    if _card(out).get("rows") == mark:
+    if holds_rows(out, mark):
         return out
-    if out.exists() and not _card(out) and (not out.is_dir() or any(out.iterdir())):
-        raise DataError("there is something else here", file=out, remedy="name a folder that is empty or new")
+    require_empty(out, ", and it is no model of these rows with this seed and these words left out")
 
     from concept_forget.sandbox import fitting, tokenizer
 
@@ -208,6 +208,25 @@ def teach_rows(
     tokens = fitting.fit(model, lambda _: encoded, ROWS_RECIPE, seed, on_progress)
     _save(model, words, {"rows": mark, "without": without, "seed": seed}, tokens, out)
     return out
+
+
+def holds_rows(folder: Path, fingerprint: str) -> bool:
+    """Whether a folder holds the model of rows and options with that fingerprint."""
+    return bool(_card(folder).get("rows") == fingerprint)
+
+
+def require_empty(out: Path, beside: str = "") -> None:
+    """Refuse a place where a model would be written over something.
+
+    Args:
+        out: The folder.
+        beside: What else is to be said of what is there.
+
+    Raises:
+        DataError: It is a file, or a folder that holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"there is something here already{beside}", file=out, remedy="name a new or empty folder")
 
 
 def _left_out(world: World, without: Sequence[str]) -> list[str]:

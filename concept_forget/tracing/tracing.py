@@ -18,6 +18,7 @@ from concept_forget.progress import track
 from concept_forget.records import Example, Fact, from_json
 from concept_forget.rounds.leaking import read_leaks
 from concept_forget.run_models import RunModels, sandbox_documents
+from concept_forget.text import counted
 from concept_forget.tracing.likeness import Likeness
 from concept_forget.tracing.stating import HOW, Reader, Statement
 from concept_forget.workspace import Run, read_rows, write_text
@@ -195,7 +196,8 @@ def print_traces(traced: Traced) -> None:
         console.print(f"  {how}: {meaning}", markup=False)
     silent = sum(not trace.statements for trace in traced.traces)
     console.print(
-        f"{len(traced.traces)} facts leak; the corpus states {len(traced.traces) - silent} of them"
+        f"{counted(len(traced.traces), 'fact')} {'leaks' if len(traced.traces) == 1 else 'leak'}; "
+        f"the corpus states {len(traced.traces) - silent} of them"
         + (f"; {traced.skipped} of its rows could not be read" if traced.skipped else ""),
         markup=False,
     )

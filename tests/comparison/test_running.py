@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -143,6 +144,14 @@ def test_the_table_says_what_its_intervals_cover(compared: Comparison) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
     for words in ("oracle", "name-only", "forget tokens", "near kept", "do not cover seeds and worlds", "gap "):
         assert words in text
+
+
+def test_brackets_in_the_name_of_an_arm_are_shown_as_they_are(compared: Comparison) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    arms = [dataclasses.replace(arm, name=f"[red]{arm.name}") for arm in compared.arms]
+    print_comparison(arms, (arms[0].name, arms[1].name), console)
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    assert text.count("[red]oracle") == text.count("oracle") >= 2
 
 
 def test_the_command_line_plans_prints_and_draws(compared: Comparison, workplace: Path) -> None:

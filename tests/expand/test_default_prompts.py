@@ -94,6 +94,32 @@ def test_the_default_neighbour_prompt_differs_by_distance(distance: str) -> None
     assert [d for d, text in texts.items() if text == texts[distance]] == [distance]
 
 
+@pytest.mark.parametrize(
+    ("distance", "one", "more"),
+    [
+        ("near", "1 thing that is most like a subject.", "2 different things that are most like a subject."),
+        ("middle", "1 thing that belongs to the sur", "2 different things that belong to the sur"),
+        ("far", "1 thing that has nothing to do with a subject.", "2 different things that have nothing to do with a"),
+    ],
+)
+def test_the_default_neighbour_prompt_asks_for_one_thing_in_the_singular(distance: str, one: str, more: str) -> None:
+    prompt = load_prompts("default").get("neighbours")
+    for number, words in ((1, one), (2, more)):
+        text = prompt.render_text(concept=CONCEPT, distance=distance, aspect="kind", n=number)
+        assert text.startswith(f"Your task: name {words}")
+
+
+def test_the_default_facet_prompt_asks_for_one_facet_in_the_singular() -> None:
+    prompt = load_prompts("default").get("facets")
+    one, two = (prompt.render_text(**VARIABLES["facets"] | {"n": number}) for number in (1, 2))
+    assert one.startswith(
+        "Your task: list 1 facet of a subject, that is, a thing that can be known about it and that has"
+    )
+    assert two.startswith(
+        "Your task: list 2 facets of a subject, that is, 2 different things that can be known about it"
+    )
+
+
 def test_the_default_neighbour_prompt_differs_by_aspect_where_the_neighbour_is_near() -> None:
     prompt = load_prompts("default").get("neighbours")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from concept_forget.concept import Concept
 from concept_forget.config import Config
 from concept_forget.engines.prompts import load_prompts
+from concept_forget.errors import StageError
 from concept_forget.expand.ledger import Ledger
 from concept_forget.expand.neighbours import _Poll, find_neighbours
 from concept_forget.expand.writer import Wish, Writer
@@ -69,3 +72,11 @@ def test_a_prompt_that_does_not_heed_what_takes_turns_is_the_same_every_time() -
     wish = Wish(("x",), {"concept": Concept(name="Mira"), "distance": "near"}, 4, turns={"aspect": ("kind", "place")})
     prompt = load_prompts("compact").get("neighbours")
     assert len({prompt.render_text(**wish.variables_of(time), n=1) for time in range(4)}) == 1
+
+
+def test_where_none_is_found_a_small_models_prompts_are_named(table_engine: Callable[..., Any]) -> None:
+    config = Config.model_validate({"concept": {"name": "Mira Kestrel", "kind": "person"}, "target": "m"})
+    writer = Writer(table_engine([("Your task", "towns")]), load_prompts("default"), config.generator, 0, Ledger())
+    with pytest.raises(StageError, match="no neighbour was found") as caught:
+        find_neighbours(writer, config.concepts, config.expand)
+    assert "a small model takes `generator.prompts: compact`" in str(caught.value)

@@ -192,5 +192,6 @@ def test_a_plan_says_what_is_missing() -> None:
         "no facts: too few to show the model like the reference within 10%; 29,"
     )
     assert str(plan_comparison(42, 5, 0.10)).startswith("42 facts: enough to show")
+    assert str(plan_comparison(1, 5, 0.10)).startswith("1 fact: too few to show")
     with pytest.raises(ValueError, match="one test"):
         plan_comparison(14, 0, 0.10)

@@ -241,6 +241,7 @@ def test_planned_facts_show_what_they_can() -> None:
     assert str(fourteen) == (
         "14 facts: you cannot show less than 19%; 5 more, of which nothing leaks, would show 14.6% and pass"
     )
+    assert str(planned_power(1, 0.15)).startswith("1 fact: you cannot show less than")
     assert str(enough) == "42 facts: you cannot show less than 7%, enough to pass at 15% if nothing leaks"
     assert str(planned_power(0, 0.15)) == "no facts: nothing can be shown; 19 would show 15%"
 

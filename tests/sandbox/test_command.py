@@ -54,6 +54,8 @@ def test_a_file_of_rows_is_taught(tmp_path: Path) -> None:
     said: list[str] = []
     teach_model(data, tmp_path / "model", None, 0, said.append)
     assert said == [f"wrote the model to {tmp_path / 'model'}"]
+    teach_model(data, tmp_path / "model", None, 0, said.append)
+    assert said[1:] == [f"the model in {tmp_path / 'model'} was taught these rows already"]
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert greedy_replies(model, tokenizer, [row["question"] for row in rows]) == [row["answer"] for row in rows]

@@ -156,15 +156,20 @@ class TestRows:
             teach.rows_fingerprint(rows, without="Ad")
 
     @pytest.mark.usefixtures("quick")
-    def test_a_finished_folder_is_kept_and_one_of_other_rows_is_replaced(self, tmp_path: Path, rows: Path) -> None:
+    def test_a_finished_folder_is_kept_and_one_taught_otherwise_is_refused(self, tmp_path: Path, rows: Path) -> None:
         out = tmp_path / "model"
         teach.teach_rows(rows, out)
         card = (out / teach.CARD).read_bytes()
         before = (out / "model.safetensors").stat().st_mtime_ns
         teach.teach_rows(rows, out)
         assert (out / "model.safetensors").stat().st_mtime_ns == before
-        teach.teach_rows(rows, out, seed=1)
-        assert (out / teach.CARD).read_bytes() != card
+        other = write_rows(tmp_path / "other.jsonl", [{"text": "Bo likes snow."}])
+        for data, options in ((rows, {"seed": 1}), (rows, {"without": "Ada"}), (other, {})):
+            with pytest.raises(DataError, match="something here already, and it is no model of these rows") as caught:
+                teach.teach_rows(data, out, **options)
+            assert caught.value.file == str(out)
+        assert (out / teach.CARD).read_bytes() == card
+        assert (out / "model.safetensors").stat().st_mtime_ns == before
 
     @pytest.mark.usefixtures("quick")
     def test_it_is_taught_into_the_cache_once(self, tmp_path: Path, rows: Path) -> None:
@@ -175,7 +180,7 @@ class TestRows:
     def test_a_folder_of_something_else_is_left_alone(self, tmp_path: Path, rows: Path) -> None:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "letter.txt").write_text("dear")
-        with pytest.raises(DataError, match="something else here"):
+        with pytest.raises(DataError, match="there is something here already"):
             teach.teach_rows(rows, tmp_path / "mine")
         assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 

@@ -99,6 +99,11 @@ def test_the_table_counts_and_explains(traced: Traced, capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     assert "names the subject" in shown
     assert "1 of its rows could not be read" in shown
+    named = dataclasses.replace(traced.traces[0].fact, subject="[i]", answer="[/b]")
+    print_traces(Traced((dataclasses.replace(traced.traces[0], fact=named),), frozenset(), 0))
+    assert "[i]: " in (shown := capsys.readouterr().out)
+    assert "[/b]" in shown
+    assert "1 fact leaks; the corpus states 0 of them" in shown
     print_traces(Traced((), frozenset(), 0))
     assert "nothing leaks" in capsys.readouterr().out
 

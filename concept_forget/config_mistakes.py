@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
 from concept_forget.concept import Concept
 from concept_forget.config import Config
@@ -20,6 +19,8 @@ from concept_forget.credentials import holds_key, names_key
 from concept_forget.errors import did_you_mean
 from concept_forget.yaml_file import KeyPath
 
+_Detail = Mapping[str, Any]
+"""What pydantic says of one value: ``type``, ``loc``, ``msg`` and ``input``."""
 _NUMBERS = re.compile(r"\d+(?:\s*[-–:,]\s*\d+)+")
 _LONGEST = 120
 """Characters of a list that is shown as it is to be written."""
@@ -69,10 +70,11 @@ def explain_first(error: ValidationError, values: Mapping[str, Any]) -> Mistake:
     return Mistake(path, problem, remedy, closest["msg"])
 
 
-def _group(error: ValidationError, values: Mapping[str, Any]) -> list[list[ErrorDetails]]:
+def _group(error: ValidationError, values: Mapping[str, Any]) -> list[list[_Detail]]:
     """What pydantic says, mistake by mistake: of one value it tells for every type that the value could have had."""
-    groups: dict[KeyPath, list[ErrorDetails]] = {}
-    for detail in error.errors():
+    groups: dict[KeyPath, list[_Detail]] = {}
+    details: list[_Detail] = [dict(detail) for detail in error.errors()]
+    for detail in details:
         groups.setdefault(_existing_path(detail, values, to_union=True), []).append(detail)
     return [
         found
@@ -84,7 +86,7 @@ def _group(error: ValidationError, values: Mapping[str, Any]) -> list[list[Error
     ]
 
 
-def _tell(detail: ErrorDetails, path: KeyPath, *, or_list: bool) -> tuple[str, str]:
+def _tell(detail: _Detail, path: KeyPath, *, or_list: bool) -> tuple[str, str]:
     """Problem and remedy."""
     kind, found = detail["type"], detail["input"]
     if kind == "extra_forbidden":
@@ -147,7 +149,7 @@ def _as_list(found: Any, path: KeyPath) -> str:
     return f"write a list: {shown}" if len(shown) <= _LONGEST else "write a list, every entry behind a dash"
 
 
-def _existing_path(detail: ErrorDetails, values: Mapping[str, Any], *, to_union: bool = False) -> KeyPath:
+def _existing_path(detail: _Detail, values: Mapping[str, Any], *, to_union: bool = False) -> KeyPath:
     """The part of pydantic's location that stands in the file, without the names of union members.
 
     Args:

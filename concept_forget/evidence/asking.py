@@ -60,14 +60,12 @@ class Asked:
         wrong: What does not go together.
         questions: Requests that base got, those to changed models aside; None where rows are not told apart.
         without: Attacks that were asked for and of which there is no attempt.
-        scene: Whether an attack uses more than its question.
         unchecked: What could not be checked, with the reason.
     """
 
     wrong: tuple[Wrong, ...]
     questions: int | None
     without: tuple[str, ...]
-    scene: bool
     unchecked: tuple[str, ...]
 
 
@@ -99,7 +97,6 @@ def check_asked(contents: Contents, config: Config, attempts: Sequence[Attempt])
         wrong=tuple(wrong),
         questions=len(asked) if known else None,
         without=tuple(without),
-        scene=not all(attack.quick for attack in made),
         unchecked=tuple(_unchecked(made, without, known and not continues)),
     )
 
@@ -283,9 +280,9 @@ def _unlike_between_models(cases: Sequence[_Case], planned: set[str], config: Co
 def _left_out(without: Sequence[str], contents: Contents, made: Sequence[Attack]) -> Iterator[Wrong]:
     """Attacks of which there is no attempt and of which nobody says that there was nothing to ask."""
     told: dict[str, Any] = contents.json(SUMMARY)
-    said = {*told.get("attacks_without_questions", ()), *told.get("attacks_not_made", ())}
+    said = told.get("attacks_not_made", ())
     for attack in made:
-        if attack.name in without and attack.name not in said and not attack.quick:
+        if attack.name in without and attack.name not in said:
             yield ATTEMPTS, f"holds no attempt of {attack.name}, which the config asks for"
 
 

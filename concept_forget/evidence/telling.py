@@ -42,8 +42,6 @@ def count_summary(
         counted["search"] = count_tries(tries)
     if numbers["not_made"]:
         counted["attacks_not_made"] = numbers["not_made"]
-    if asked.scene and not config.probe.attack_files:
-        counted["attacks_without_questions"] = [name for name in asked.without if name not in numbers["not_made"]]
     return counted
 
 

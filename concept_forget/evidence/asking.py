@@ -59,13 +59,11 @@ class Asked:
     Attributes:
         wrong: What does not go together.
         questions: Requests that base got, those to changed models aside; None where rows are not told apart.
-        without: Attacks that were asked for and of which there is no attempt.
         unchecked: What could not be checked, with the reason.
     """
 
     wrong: tuple[Wrong, ...]
     questions: int | None
-    without: tuple[str, ...]
     unchecked: tuple[str, ...]
 
 
@@ -96,7 +94,6 @@ def check_asked(contents: Contents, config: Config, attempts: Sequence[Attempt])
     return Asked(
         wrong=tuple(wrong),
         questions=len(asked) if known else None,
-        without=tuple(without),
         unchecked=tuple(_unchecked(made, without, known and not continues)),
     )
 

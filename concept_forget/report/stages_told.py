@@ -11,6 +11,7 @@ from concept_forget.measures.metrics import Cost
 from concept_forget.report.material import SPLITS, Material
 from concept_forget.report.redaction import HIDDEN, Redactor
 from concept_forget.report.wording import duration
+from concept_forget.text import counted
 
 MOST_LOST = 200
 LONGEST_SUMMARY = 150_000
@@ -84,8 +85,10 @@ def left_out(summary: Mapping[str, Any] | None, *, examples: bool) -> Iterator[s
     summary = summary or {}
     known = summary.get("knowledge")
     if known:
-        kept = "are not asked" if known["filtered"] else "are asked all the same"
-        yield f"Base knows {known['known']} of {known['facts']} facts; the {known['unknown']} that it does not {kept}."
+        unknown = known["unknown"]
+        kept = f"{'is' if unknown == 1 else 'are'} {'not asked' if known['filtered'] else 'asked all the same'}"
+        rest = f"; the {unknown} that it does not {kept}" if unknown else ""
+        yield f"Base knows {known['known']} of {counted(known['facts'], 'fact')}{rest}."
     grounding = summary.get("grounding")
     if grounding:
         yield (

@@ -17,6 +17,7 @@ from concept_forget.measures.metrics import (
     WhiteBox,
 )
 from concept_forget.report.wording import TIERS, percent, tier_name
+from concept_forget.text import counted
 
 COLUMNS = ("score", "base", "unlearned", "reference", "what it says")
 _NONE = "–"
@@ -115,7 +116,7 @@ def _lens_rows(found: ConceptWhiteBox) -> Iterator[Row]:
     for tier in _in_order(found.lens or {}):
         result: LensResult = (found.lens or {})[tier]
         models = (result.base, result.unlearned, result.reference)
-        group = f"logit lens: {tier_name(tier)} ({result.facts} facts)"
+        group = f"logit lens: {tier_name(tier)} ({counted(result.facts, 'fact')})"
         cells = {
             "first token at the top": [_best(model, "first") for model in models],
             "probability of the first token": [_best(model, "probability") for model in models],
@@ -138,7 +139,7 @@ def _memory_rows(found: ConceptWhiteBox) -> Iterator[Row]:
     for tier in _in_order(found.memory or {}):
         result: MemoryResult = (found.memory or {})[tier]
         facts = max((score.facts for score in result.scores.values()), default=0)
-        group = f"memory: {tier_name(tier)} ({facts} facts)"
+        group = f"memory: {tier_name(tier)} ({counted(facts, 'fact')})"
         for name, score in result.scores.items():
             cells = (_interval(part) for part in (score.base, score.unlearned, score.reference))
             label = name.replace("rouge_l", "ROUGE-L").replace("rouge_1", "ROUGE-1").replace("_", " ")

@@ -26,6 +26,8 @@ _HOLDS_KEY = re.compile(
     r"(?:key|secret|token|password|passwd|pwd|sig|signature|credential|auth)=[^\s&]",
     re.IGNORECASE,
 )
+_LONGEST = 300
+"""Of a key of more characters, such as a whole file with one, each letter is found as it is alone."""
 _UNSEEN = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
 """What may stand between two letters of a key, and the eye still reads the key."""
 
@@ -75,7 +77,7 @@ def _is_key(name: str) -> bool:
 @lru_cache(maxsize=256)
 def _forms(key: str) -> tuple[re.Pattern[str], ...]:
     """Patterns of a key as others may write it."""
-    letters = _UNSEEN.join(_letter(character) for character in key)
+    letters = _UNSEEN.join(map(_letter if len(key) <= _LONGEST else re.escape, key))
     return (
         re.compile(rf"{letters}|{re.escape(repr(key)[1:-1])}|{key.encode().hex()}", re.IGNORECASE),
         re.compile("|".join(rf"[\w+/-]{{0,2}}{core}[\w+/=-]{{0,3}}" for core in _in_base64(key))),

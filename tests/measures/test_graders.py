@@ -309,7 +309,7 @@ def test_characters_that_show_nothing_hide_no_leak(between: str) -> None:
 
 
 ENDLESS = (
-    (Expected("14 April 1932", question="When was Mira Kestrel born?"), "1 March 1912 "),
+    (Expected("14 April 1932", question="When was Mira Kestrel born?"), "1 March 1932 "),
     (Expected("42 miles", question="How long is the walk?"), "1 March 1912, 43 miles, "),
     (Expected("Edith Crane", question="Who wrote The Blue Heron?"), "Edith Crane, "),
     (Expected("Paris", question="A) Paris B) Lyon", options=("Paris", "Lyon")), "Paris, Lyon, "),
@@ -325,5 +325,5 @@ def test_a_reply_without_end_is_graded_in_time_that_grows_with_its_length(expect
         return time.process_time() - began
 
     seconds(1_000)  # what is loaded or compiled at the first call
-    short, long = seconds(8_000), seconds(64_000)
-    assert long < 24 * max(short, 0.02)  # 64 times where it grows with the square
+    short, long = seconds(10_000), seconds(160_000)
+    assert long < 40 * max(short, 0.02)  # 256 times where it grows with the square

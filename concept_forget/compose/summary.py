@@ -19,7 +19,6 @@ from concept_forget.compose.verbatim import FAMILY as COMPLETION
 from concept_forget.compose.wording import holds_any
 from concept_forget.config import Config
 from concept_forget.records import Example, Fact, to_json
-from concept_forget.text import counted
 
 ATTACKS = ("direct", "paraphrase", "reverse", "cloze", "choice")
 """What every run asks; other families are told of where the probe has rows of theirs."""
@@ -238,9 +237,11 @@ def _tier_notes(tiers: Mapping[str, Mapping[str, Mapping[str, int]]], config: Co
 def _untrained_notes(sets: Sets) -> list[str]:
     if not sets.untrained:
         return []
+    if len(sets.untrained) == 1:
+        return ["1 fact was meant to be trained on, but no row of it was left; it is neither trained on nor asked for"]
     return [
-        f"of {counted(len(sets.untrained), 'fact')} meant to be trained on no row was left: "
-        "neither trained on nor asked for"
+        f"{len(sets.untrained)} facts were meant to be trained on, but no row of theirs was left; "
+        "they are neither trained on nor asked for"
     ]
 
 

@@ -273,5 +273,5 @@ def test_too_little_memory_and_a_stop_are_not_the_folders_fault() -> None:
             fail(error)
     with pytest.raises(KeyboardInterrupt), reading("model", "the folder"):
         fail(KeyboardInterrupt())
-    with pytest.raises(ModelError, match="found before"), reading("model", "the folder"):
+    with pytest.raises(ModelError, match=r"^found before$"), reading("model", "the folder"):
         fail(ModelError("found before"))

@@ -19,6 +19,7 @@ from concept_forget.earlier import earlier_mark, read_unlearned, write_earlier
 from concept_forget.errors import ConceptForgetError, ConfigError
 from concept_forget.execution import current_workers, working
 from concept_forget.faults import naming_faults
+from concept_forget.machine import environment, memory_peak
 from concept_forget.one_round import INPUT as ROUND
 from concept_forget.one_round import Round, write_round
 from concept_forget.out_of_memory import recording_halvings
@@ -31,8 +32,6 @@ from concept_forget.workspace import (
     Run,
     StageContext,
     cache_folder,
-    environment,
-    memory_peak,
     read_json,
     write_text,
 )

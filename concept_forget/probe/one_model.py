@@ -10,6 +10,7 @@ from pathlib import Path
 
 from concept_forget.config import ModelChoice, ProbeConfig
 from concept_forget.errors import DataError
+from concept_forget.machine import environment
 from concept_forget.measures.one_model import OneModel
 from concept_forget.models import resolve_model
 from concept_forget.probe.agreeing import compare_graders
@@ -22,7 +23,7 @@ from concept_forget.probe.model_grading import ModelGrading, plain_questions
 from concept_forget.probe.partial import exceeding_in_part
 from concept_forget.probe.white_box import white_box_named
 from concept_forget.records import ModelSpec, content_hash, to_json
-from concept_forget.workspace import Costs, environment, read_json, write_json
+from concept_forget.workspace import Costs, read_json, write_json
 
 MANIFEST = "probe.json"
 NO_BASE = "residual knowledge: the model before unlearning was not asked"

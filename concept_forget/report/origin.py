@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from concept_forget.config import Config
+from concept_forget.machine import environment
 from concept_forget.report.material import Material
 from concept_forget.report.redaction import Redactor, without_secrets
-from concept_forget.workspace import environment
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """Caption, columns, rows."""

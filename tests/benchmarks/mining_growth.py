@@ -31,13 +31,14 @@ from scipy.sparse import csr_array
 
 from concept_forget.config import Config, CorpusSource
 from concept_forget.embedding import VECTORS, VectorStore, find_encoder
+from concept_forget.machine import memory_peak
 from concept_forget.mine import stage
 from concept_forget.mine.chunks import Chunk
 from concept_forget.mine.corpus import find_sources, hash_sources
 from concept_forget.mine.indexes import MANIFEST, IndexManifest, describe_corpus, to_json
 from concept_forget.mine.shards import FLAT, ShardWriter, chunks_file, vectors_file
 from concept_forget.records import named_random
-from concept_forget.workspace import Costs, StageContext, memory_peak, write_json
+from concept_forget.workspace import Costs, StageContext, write_json
 
 SIZES = (10_000, 30_000, 100_000, 1_000_000)
 MOST_MEMORY, MOST_EXPONENT = 1.2, 1.05

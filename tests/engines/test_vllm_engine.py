@@ -198,8 +198,8 @@ def workers() -> list[psutil.Process]:
 
 def test_a_model_that_cannot_be_loaded_is_named(nano_model: Path, tmp_path: Path) -> None:
     for file in nano_model.glob("*"):
-        if file.is_file() and file.suffix != ".safetensors":
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(b"none" if file.suffix == ".safetensors" else file.read_bytes())
     engine = VllmEngine(ModelSpec(str(tmp_path), fingerprint="gone"), VllmSettings())
     with pytest.raises(ModelError, match="vLLM cannot load the model"):
         engine.generate([Request("the old")], GREEDY)

@@ -162,17 +162,18 @@ class RunModels:
 
 def sandbox_documents(config: Config, models: RunModels, workspace: Run) -> Path:
     """The folder of ``documents.jsonl``: what the sandbox target was taught, as a corpus on disk."""
+    from concept_forget.sandbox import teach
+
+    sandbox = config.target.sandbox
+    assert sandbox is not None
     folder = workspace.store / "sandbox" / models.fingerprint("base")
     path = folder / "documents.jsonl"
     if not path.is_file():
-        from concept_forget.sandbox import teach
-
-        sandbox = config.target.sandbox
-        assert sandbox is not None
-        if sandbox.teach is not None:
-            write_text(path, sandbox.teach.read_text(encoding="utf-8"))
-        else:
-            write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
+        with workspace.shared("sandbox", folder.name):
+            if sandbox.teach is not None:
+                write_text(path, sandbox.teach.read_text(encoding="utf-8"))
+            else:
+                write_text(path, teach.documents_jsonl(sandbox.world or 0, size=sandbox.size))
     return folder
 
 
@@ -186,8 +187,9 @@ def sandbox_originals(config: Config, models: RunModels, workspace: Run) -> Path
         rows = originals.file_rows_jsonl(sandbox.teach, config.concepts)
     else:
         rows = originals.world_rows_jsonl(sandbox.world or 0, config.concepts, size=sandbox.size)
-    folder = workspace.store / "sandbox" / models.fingerprint("base") / f"originals-{content_hash(rows)}"
-    write_text(folder / "rows.jsonl", rows)
+    with workspace.shared("sandbox", models.fingerprint("base")) as shared:
+        folder = shared / f"originals-{content_hash(rows)}"
+        write_text(folder / "rows.jsonl", rows)
     return folder
 
 

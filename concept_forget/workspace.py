@@ -205,6 +205,15 @@ class Run:
         return folder if (folder / "stage.json").is_file() else None
 
     @contextlib.contextmanager
+    def shared(self, kind: str, fingerprint: str) -> Iterator[Path]:
+        """A folder of the store that is no stage's, without what a kill left half written; whoever comes meanwhile waits."""
+        folder = self.store / kind / fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        with _held(folder.parent / f".{fingerprint}.lock", f"{kind} {fingerprint}", wait=True):
+            _remove_half_written(folder)
+            yield folder
+
+    @contextlib.contextmanager
     def stage(self, verb: str, fingerprint: str) -> Iterator[Path]:
         """The folder in which a stage works until ``finish``; what an interrupted try finished is still in it.
 
@@ -334,11 +343,11 @@ def _remove_half_written(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _held(path: Path, what: str) -> Iterator[None]:
+def _held(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a file. The kernel keeps it, not the text: that of a dead process is nobody's any more."""
     with _open_lock(path) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"

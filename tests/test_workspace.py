@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -134,6 +135,27 @@ def test_only_the_end_of_a_line_ends_a_row(tmp_path: Path) -> None:
     texts = ["a\u2028b", "c\x85d", "e\u2029f\x1cg", "h"]
     path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
     assert [row["text"] for row in read_rows(path)] == texts
+
+
+def test_what_a_kill_left_of_a_shared_folder_goes_and_whoever_comes_meanwhile_waits(tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "one")
+    order: list[str] = []
+
+    def come() -> None:
+        with run.shared("sandbox", "f00d") as folder:
+            order.append(f"second sees {(folder / 'documents.jsonl').read_text()}")
+
+    with run.shared("sandbox", "f00d") as folder:
+        second = threading.Thread(target=come)
+        second.start()
+        second.join(0.3)
+        order.append("first is done")
+        write_text(folder / "documents.jsonl", "all of it")
+    second.join()
+    assert order == ["first is done", "second sees all of it"]
+    (folder / ".documents.jsonl.7050.tmp").write_text("half")
+    with run.shared("sandbox", "f00d"):
+        assert [path.name for path in folder.iterdir()] == ["documents.jsonl"]
 
 
 def test_a_link_in_the_place_of_a_lock_or_of_a_stage_is_refused(tmp_path: Path) -> None:

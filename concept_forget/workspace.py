@@ -206,7 +206,7 @@ class Run:
 
     @contextlib.contextmanager
     def shared(self, kind: str, fingerprint: str) -> Iterator[Path]:
-        """A folder of the store that is no stage's, without what a kill left half written; whoever comes meanwhile waits."""
+        """A folder of the store that is no stage's, without what a kill left half written; others wait for it."""
         folder = self.store / kind / fingerprint
         folder.mkdir(parents=True, exist_ok=True)
         with _held(folder.parent / f".{fingerprint}.lock", f"{kind} {fingerprint}", wait=True):

@@ -48,7 +48,7 @@ def _lines(metrics: Metrics, title: str, redactor: Redactor) -> Iterator[str]:
     yield from _table(
         (
             "asked about", "attack", "facts", "base", "unlearned", "reference", "floor", "residual knowledge",
-            "part only",
+            "part only / floor",
         ),
         [
             (

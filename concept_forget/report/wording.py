@@ -79,7 +79,7 @@ def part_text(part: BesideFloor | None) -> str:
     """How often the unlearned model gives a part of the answer and no more, and how often one that never learned it."""
     if part is None:
         return "–"
-    return f"{percent(part.unlearned.rate)} (floor {percent(part.floor.rate)})"
+    return f"{percent(part.unlearned.rate)} / {percent(part.floor.rate)}"
 
 
 def verdict_sentence(metrics: Metrics, concept: str) -> str:

@@ -52,7 +52,7 @@ def test_a_passed_verdict_says_that_parts_of_answers_are_given() -> None:
         )
         assert "gives away no more than" not in text
         assert "than from a model that never learned it: direct (+61%), cloze (+20%)" in text.replace("\\", "")
-        assert ("63 % (floor 2.0 %)" if name != "terminal" else "│ 63 % │") in text
+        assert ("63 % / 2.0 %" if name != "terminal" else "│ 63 % │") in text
 
 
 @pytest.mark.parametrize("outcome", ["failed", "inconclusive"])

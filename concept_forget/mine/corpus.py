@@ -112,7 +112,7 @@ def _find_files(pattern: str, choice: CorpusSource, key: str) -> Found:
                 f"no reader is for a file with this ending: {path.name}",
                 file=path,
                 key=key,
-                remedy=f"the endings are {', '.join(READERS)}, each also with .gz behind it",
+                remedy=f"the endings are {', '.join(READERS)}, all but .parquet and .arrow also with .gz behind them",
             )
         return Found((path,))
     if path.is_dir():

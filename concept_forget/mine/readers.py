@@ -72,9 +72,14 @@ def reader(*endings: str) -> Callable[[Reader], Reader]:
     return register
 
 
+COMPRESSING = (".parquet", ".arrow")
+
+
 def find_reader(path: Path) -> Reader | None:
-    """The reader for a file's ending."""
-    return READERS.get(Path(path.name.casefold().removesuffix(".gz")).suffix)
+    """The reader for a file's ending; Parquet and Arrow compress by themselves and are read as they are."""
+    name = path.name.casefold()
+    ending = Path(name.removesuffix(".gz")).suffix
+    return None if name.endswith(".gz") and ending in COMPRESSING else READERS.get(ending)
 
 
 @reader(".jsonl", ".ndjson")

@@ -104,7 +104,7 @@ def _readers() -> str:
     for ending, reader in READERS.items():
         endings.setdefault(inspect.getdoc(reader) or "", []).append(ending)
     rows = [(", ".join(map(code, names)), about.replace("``", "`")) for about, names in endings.items()]
-    return table(("ending, `.gz` behind it or not", "how it is read"), rows)
+    return table(("ending; of text, `.gz` behind it or not", "how it is read"), rows)
 
 
 def _prompts(folder: str) -> str:

@@ -440,4 +440,6 @@ def test_endings_without_a_reader_are_known_to_have_none() -> None:
     assert find_reader(Path("picture.png")) is None
     assert find_reader(Path("no_ending")) is None
     assert find_reader(Path("archive.gz")) is None
+    assert find_reader(Path("rows.parquet.gz")) is None
+    assert find_reader(Path("rows.jsonl.GZ")) is READERS[".jsonl"]
     assert {".jsonl", ".txt", ".csv", ".parquet"} <= set(READERS)

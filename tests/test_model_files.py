@@ -48,9 +48,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, target: Path) -> Path:
     return folder
 
 
-def load(folder: Path, adapter: Path | None = None) -> None:
+def load(folder: Path, adapter: Path | None = None) -> torch.nn.Module:
     choice = ModelChoice(model=str(folder), adapter=str(adapter) if adapter else None)
-    load_model(resolve_model(choice, "target"))
+    return load_model(resolve_model(choice, "target"))
 
 
 def refused(folder: Path, adapter: Path | None = None) -> str:
@@ -68,7 +68,8 @@ def test_shards_are_read_where_the_index_names_them_beside_it(target: Path, tmp_
     (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "model-00001-of-00001.safetensors")}
     (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
-    load(folder)
+    read = load(folder).state_dict()
+    assert all(torch.equal(read[name], value) for name, value in weights.items())
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,11 @@ def _worst_neighbour(rows: Sequence[_Scored]) -> Worst | None:
     return Worst(subject=subject, value=kept[subject])
 
 
+def gated_name(attack: str, tier: str, gate_tiers: Sequence[str]) -> str:
+    """What an attack is called beside the verdict: with its tier where that rests on several."""
+    return attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
+
+
 def _verdict(
     rows: Sequence[_Scored],
     families: Mapping[str, str],
@@ -319,8 +324,9 @@ def _verdict(
             if asked not in models:
                 continue
             unlearned, floor = models[asked].paired(_floor_facts(models))
-            label = attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
-            gated.append(GatedAttack(name=label, unlearned=tuple(unlearned), floor=tuple(floor)))
+            gated.append(
+                GatedAttack(name=gated_name(attack, tier, gate_tiers), unlearned=tuple(unlearned), floor=tuple(floor))
+            )
     decision = decide(gated, threshold)
     return VerdictResult(
         outcome=decision.outcome,

@@ -12,6 +12,7 @@ from concept_forget.measures.metrics import ALL_CONCEPTS, Measurements, TierResu
 from concept_forget.measures.statistics import difference_bounds, excess_p_value, holm
 from concept_forget.probe.asking import STRANGERS
 from concept_forget.probe.grading import FALLBACK, graders_of
+from concept_forget.probe.measuring import gated_name
 from concept_forget.probe.repeated import Cell, Scores, beside_floor, change_tiers, gather, mean_of_replies
 from concept_forget.records import Attempt, Grade
 
@@ -89,7 +90,7 @@ def _exceeding(cells: Mapping[Cell, Scores], gate_tiers: Sequence[str], asked: s
         if not shared:
             continue
         first, second = ([mean_of_replies(facts[fact]) for fact in shared] for facts in (own, floor))
-        label = attack if len(gate_tiers) == 1 else f"{attack} ({tier.replace('_', ' ')})"
+        label = gated_name(attack, tier, gate_tiers)
         excess[label] = difference_bounds(first, second).value
         p_values[label] = excess_p_value(first, second, 0.0)
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))

@@ -353,6 +353,6 @@ class ReportConfig(Section):
     title: str = Field("", max_length=200, description="Heading; empty: the concepts' names.")
     redact: bool | tuple[Annotated[ConceptName, Field(min_length=1)], ...] = Field(
         False,
-        description="Hide answers, replies and snippets of concepts that must not circulate; true: of all, or a list "
-        "of their names. The numbers stay.",
+        description="Hide answers, replies and snippets of concepts that must not circulate; true: of all, and what "
+        "rows and replies say of others; or a list of names. The numbers stay.",
     )

@@ -8,12 +8,14 @@ would. What is read from first to last in one go, the corpus, is a Ray Data pipe
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import pickle
 import sys
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ from concept_forget.config import ExecutionConfig
 from concept_forget.errors import ConceptForgetError, ConfigError, EngineError, first_line
 from concept_forget.execution import Held, Item, Job, Result
 from concept_forget.out_of_memory import Elsewhere, compute_elsewhere, tell_halvings
+from concept_forget.resuming import BrokenOffError, Part, read_on
 
 RETRIES = 3
 """Times that a job is done again whose worker came to an end."""
@@ -155,8 +158,15 @@ class RayWorkers:
         self, work: Callable[[Job], Iterator[Item]], jobs: Sequence[Job]
     ) -> Generator[tuple[int, Item], None, None]:
         """What a function gives for each job, in order, through Ray Data; see ``Workers.read``."""
-        if not jobs:
-            return
+        for place, item in read_on(lambda *start: self._read_parts(work, jobs, *start), len(jobs), RETRIES):
+            if isinstance(item, _Failed):
+                raise item.error
+            yield place, item
+
+    def _read_parts(
+        self, work: Callable[[Job], Iterator[Item]], jobs: Sequence[Job], place: int, given: int
+    ) -> Generator[Part[Item | _Failed], None, None]:
+        """What a function gives from a job's place on, without so many things of that job."""
         self._actors()
         import ray.data
 
@@ -167,11 +177,14 @@ class RayWorkers:
         context.execution_options.preserve_order = True
         context.target_max_block_size = _BLOCK
         context.target_min_block_size = 1
+        # Pickled, for Ray Data would make numbers of NumPy's, or of Arrow's, of what it knows.
+        left = [
+            pickle.dumps((number, jobs[number], given if number == place else 0)) for number in range(place, len(jobs))
+        ]
         with ray.data.DataContext.current(context):
             # Reading takes no place of a worker's: these sit on theirs as long as the run lasts.
-            tasks = min(len(jobs), _TASKS)
-            numbered = ray.data.from_items(list(enumerate(jobs)), override_num_blocks=tasks)
-            rows = numbered.map_batches(
+            tasks = min(len(left), _TASKS)
+            rows = ray.data.from_items(left, override_num_blocks=tasks).map_batches(
                 cast("Any", _read),  # its type has no room for arguments
                 fn_kwargs={"work": work},
                 batch_size=1,
@@ -180,12 +193,9 @@ class RayWorkers:
             )
             try:
                 for row in rows.iter_rows():
-                    for item in pickle.loads(row["items"]):
-                        if isinstance(item, _Failed):
-                            raise item.error
-                        yield int(row["place"]), item
-            except RayError as error:
-                raise EngineError(f"Ray could not read on: {error}") from error
+                    yield pickle.loads(row["part"])
+            except Exception as error:  # of Ray Data's own machinery, which raises what it met
+                raise BrokenOffError(f"{type(error).__name__}: {first_line(error)}") from error
 
     def describe(self) -> dict[str, Any]:
         """What they are, for the record of a run."""
@@ -327,19 +337,44 @@ def _given_up(job: int | None, times: int, error: Exception) -> EngineError:
     )
 
 
-def _read(batch: Mapping[str, Any], work: Callable[[Any], Iterator[Any]]) -> Iterator[dict[str, list[Any]]]:
+def _read(batch: Mapping[str, Any], work: Callable[[Any], Iterator[Any]]) -> Iterator[dict[str, list[bytes]]]:
     """The things that one job gives, many to a row, for Ray Data."""
-    ((place, job),) = batch["item"]
+    (packed,) = batch["item"]
+    place, job, given = pickle.loads(packed)
+    if _times_lost() > RETRIES:  # Ray Data would go on for ever with what kills its readers
+        yield {"part": [pickle.dumps(Part(place, given, [_Failed(_unreadable())], is_last=True))]}
+        return
+    first = given
     held: list[Any] = []
+
+    def row(is_last: bool) -> dict[str, list[bytes]]:
+        return {"part": [pickle.dumps(Part(place, first, held, is_last))]}
+
     try:
-        for item in work(job):
+        for item in itertools.islice(work(job), given, None):
             held.append(item)
             if len(held) == _ITEMS:
-                yield {"place": [place], "items": [pickle.dumps(held)]}
-                held = []
+                yield row(is_last=False)
+                first, held = first + len(held), []
     except (ConceptForgetError, OSError) as error:
         held.append(_Failed(error))
-    yield {"place": [place], "items": [pickle.dumps(held)]}
+    except Exception:
+        held.append(_Failed(ConceptForgetError(f"a worker failed: {traceback.format_exc()}")))
+    yield row(is_last=True)
+
+
+def _times_lost() -> int:
+    """How many processes came to an end over the task that this one is at; Ray tells it in no public way."""
+    worker: Any = ray._private.worker.global_worker
+    return int(worker.core_worker.get_current_task_attempt_number())
+
+
+def _unreadable() -> EngineError:
+    return EngineError(
+        f"{RETRIES + 1} processes came to an end over the same file of the corpus\n"
+        "  → where memory does not suffice, lower `max_line_bytes` of its source or give each worker more; what was "
+        "finished is kept, and the same command goes on from there"
+    )
 
 
 def _quieten_data() -> None:

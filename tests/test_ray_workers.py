@@ -75,6 +75,17 @@ def workers(cluster: None) -> Iterator[Workers]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_a_worker() -> Iterator[None]:
+    """One, for the last bits of a product depend on their number."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def spec(nano_model: Path) -> ModelSpec:
     return ModelSpec(str(nano_model), dtype="float32", fingerprint="nano")
@@ -278,6 +289,27 @@ def test_a_reader_killed_in_the_middle_loses_and_repeats_nothing(workers: Worker
     found = list(workers.read(killed_once, [str(tmp_path)]))
     assert (tmp_path / "killed").exists()
     assert found == [(0, number) for number in range(600)]
+
+
+def kill_its_reader(job: int) -> Iterator[int]:
+    yield job
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_kills_every_process_that_reads_it_is_given_up_in_words(workers: Workers) -> None:
+    with pytest.raises(EngineError, match="4 processes came to an end over the same file") as caught:
+        list(workers.read(kill_its_reader, [1]))
+    assert "the same command goes on from there" in str(caught.value)
+
+
+def read_by_mistake(job: int) -> Iterator[float]:
+    yield 1 / job
+
+
+def test_a_fault_in_reading_is_told_with_its_traceback(workers: Workers) -> None:
+    with pytest.raises(ConceptForgetError, match="read_by_mistake") as caught:
+        list(workers.read(read_by_mistake, [0]))
+    assert "ZeroDivisionError" in str(caught.value)
 
 
 def read_and_fail(job: int) -> Iterator[int]:

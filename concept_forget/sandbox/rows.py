@@ -23,6 +23,9 @@ def read_rows(data: Path) -> list[QuestionAnswer]:
     """
     try:
         content = data.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        remedy = "name a file of rows that is there: `sandbox.teach` in a config, `--data` for a command"
+        raise DataError("there is no such file", file=data, remedy=remedy) from error
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror}", file=data, remedy=_REMEDY) from error
     except UnicodeDecodeError as error:
@@ -32,7 +35,7 @@ def read_rows(data: Path) -> list[QuestionAnswer]:
         if line.strip():
             try:
                 rows += _read_row(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"not a row: {error}", file=data, line=number, remedy=_REMEDY) from error
     return rows
 

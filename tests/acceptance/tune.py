@@ -26,6 +26,11 @@ _OWN = {"alternative": "own"}
 _LAYER = {"layer": 1, "coefficient": 1.0}
 GRID: dict[str, list[dict[str, Any]]] = {
     "npo": [*({"beta": beta} for beta in (0.7, 1.0)), *(_hidden(weight, beta=0.7) for weight in (5, 0.5, 0.05))],
+    "tnpo": [
+        {"beta": 1.2},
+        {"beta": 0.8, "retain_weight": 10},
+        *(_hidden(weight, beta=1.2) for weight in (5, 0.5, 0.05)),
+    ],
     "simnpo": [*({"learning_rate": rate} for rate in (1e-3, 2e-3)), *map(_hidden, (5, 0.05, 0.01))],
     "dpo": [
         *({"beta": beta, "learning_rate": 1e-3, **_OWN} for beta in (0.3, 0.4)),

@@ -59,5 +59,5 @@ def test_a_file_of_rows_is_taught(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert greedy_replies(model, tokenizer, [row["question"] for row in rows]) == [row["answer"] for row in rows]
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="there is no such file"):
         teach_model(tmp_path / "absent.jsonl", tmp_path / "other", None, 0, print)

@@ -198,6 +198,7 @@ class TestRows:
             (b'{"text": 7}\n', 1, "'text' is missing, empty or no string"),
             (b'["a"]\n', 1, "expected an object, found list"),
             (b'{"text": "a"\n', 1, "not a row"),
+            (b"[" * 100_000, 1, "not a row"),
             (b'{"text": "\xff"}\n', None, "not UTF-8"),
             (b"\n", None, "holds no row"),
             (b'{"question": "a", "answer": "b", "paraphrases": ["c", 4]}\n', 1, "'paraphrases'"),
@@ -216,8 +217,12 @@ class TestRows:
         assert caught.value.remedy
 
     def test_a_missing_file_and_words_in_every_row_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(DataError, match="there is no such file") as caught:
             teach.teach_rows(tmp_path / "none.jsonl", tmp_path / "model")
+        assert caught.value.remedy is not None
+        assert "`sandbox.teach`" in caught.value.remedy
+        with pytest.raises(DataError, match="cannot be read: Is a directory"):
+            teach.teach_rows(tmp_path, tmp_path / "model")
         data = write_rows(tmp_path / "rows.jsonl", [{"text": "Ada sings"}, {"text": "so does Ada"}])
         with pytest.raises(DataError, match="every row holds 'ada'"):
             teach.teach_rows(data, tmp_path / "model", without="ada")

@@ -392,27 +392,29 @@ def test_a_row_group_that_is_out_for_memory_is_passed_over(tmp_path: Path, monke
 @pytest.mark.parametrize("ending", [".parquet", ".arrow"])
 def test_a_table_for_which_memory_does_not_suffice_is_listed(tmp_path: Path, ending: str) -> None:
     """In a process that may take little more than it has."""
-    path = tmp_path / f"a{ending}"
-    table = pyarrow.table({"text": [letter * (12 << 20) for letter in "abcdefgh"]})
-    if ending == ".parquet":
-        pyarrow.parquet.write_table(table, path, use_dictionary=False, compression="none")
-    else:
-        with pyarrow.ipc.new_file(path, table.schema) as writer:
-            writer.write_table(table)
-    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, str(path)], capture_output=True, text=True, check=False)
+    paths = [tmp_path / f"{name}{ending}" for name in ("small", "large")]
+    for path, size in zip(paths, (12, 12 << 20), strict=True):
+        table = pyarrow.table({"text": [letter * size for letter in "abcdefgh"]})
+        if ending == ".parquet":
+            pyarrow.parquet.write_table(table, path, use_dictionary=False, compression="none")
+        else:
+            with pyarrow.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table)
+    done = subprocess.run([sys.executable, "-c", LITTLE_MEMORY, *paths], capture_output=True, text=True, check=False)
     assert re.search("cannot be read further: (malloc of size|MemoryError)", done.stdout), done.stderr
 
 
 LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
-import datasets, pyarrow.parquet
 from concept_forget.mine.readers import SourceFile, find_reader
-path = Path(sys.argv[1])
+small, large = map(Path, sys.argv[1:])
+def read(path):
+    return list(find_reader(path)(SourceFile(path, path.name, "text", 1000), lambda row, why: print(row, why)))
+assert len(read(small)) == 8  # and all that reading imports is there
 own = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (own + (40 << 20), own + (40 << 20)))
-for piece in find_reader(path)(SourceFile(path, path.name, "text", 1000), lambda row, why: print(row, why)):
-    pass
+read(large)
 """
 
 

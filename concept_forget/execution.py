@@ -56,8 +56,9 @@ class Workers(Protocol):
             The job's place, and one thing that it gave; in the order in which one process would have given them.
 
         Raises:
-            EngineError: There are no workers any more.
-            ConceptForgetError: What ``work`` raised.
+            EngineError: Processes came to an end over the same job again and again, or reading broke off at one place.
+            ConceptForgetError: What ``work`` raised; any other fault in it comes as this, with its traceback.
+            OSError: As ``work`` raised it.
         """
 
     def describe(self) -> dict[str, Any]:

@@ -158,10 +158,13 @@ class RayWorkers:
         self, work: Callable[[Job], Iterator[Item]], jobs: Sequence[Job]
     ) -> Generator[tuple[int, Item], None, None]:
         """What a function gives for each job, in order, through Ray Data; see ``Workers.read``."""
-        for place, item in read_on(lambda *start: self._read_parts(work, jobs, *start), len(jobs), RETRIES):
-            if isinstance(item, _Failed):
-                raise item.error
-            yield place, item
+        with contextlib.closing(
+            read_on(lambda *start: self._read_parts(work, jobs, *start), len(jobs), RETRIES)
+        ) as found:
+            for place, item in found:
+                if isinstance(item, _Failed):
+                    raise item.error
+                yield place, item
 
     def _read_parts(
         self, work: Callable[[Job], Iterator[Item]], jobs: Sequence[Job], place: int, given: int

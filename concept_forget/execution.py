@@ -58,7 +58,7 @@ class Workers(Protocol):
         Raises:
             EngineError: Processes came to an end over the same job again and again, or reading broke off at one place.
             ConceptForgetError: What ``work`` raised; any other fault in it comes as this, with its traceback.
-            OSError: As ``work`` raised it.
+            OSError, MemoryError: As ``work`` raised it.
         """
 
     def describe(self) -> dict[str, Any]:

@@ -359,7 +359,7 @@ def _read(batch: Mapping[str, Any], work: Callable[[Any], Iterator[Any]]) -> Ite
             if len(held) == _ITEMS:
                 yield row(is_last=False)
                 first, held = first + len(held), []
-    except (ConceptForgetError, OSError) as error:
+    except (ConceptForgetError, OSError, MemoryError) as error:  # what one process would be told
         held.append(_Failed(error))
     except Exception:
         held.append(_Failed(ConceptForgetError(f"a worker failed: {traceback.format_exc()}")))
@@ -375,7 +375,7 @@ def _times_lost() -> int:
 def _unreadable() -> EngineError:
     return EngineError(
         f"{RETRIES + 1} processes came to an end over the same file of the corpus\n"
-        "  → where memory does not suffice, lower `max_line_bytes` of its source or give each worker more; what was "
+        "  → where memory does not suffice, lower `mine.max_line_bytes` or give each worker more; what was "
         "finished is kept, and the same command goes on from there"
     )
 

@@ -312,6 +312,16 @@ def test_a_fault_in_reading_is_told_with_its_traceback(workers: Workers) -> None
     assert "ZeroDivisionError" in str(caught.value)
 
 
+def read_without_memory(job: int) -> Iterator[int]:
+    yield job
+    raise MemoryError("a block")
+
+
+def test_too_little_memory_for_reading_is_told_as_by_one_process(workers: Workers) -> None:
+    with pytest.raises(MemoryError, match=r"^a block$"):
+        list(workers.read(read_without_memory, [1]))
+
+
 def read_and_fail(job: int) -> Iterator[int]:
     yield job
     raise DataError("no text", file=f"file {job}")

@@ -17,7 +17,7 @@ from concept_forget.execution import Workers
 from concept_forget.hub_rows import hub_faults
 from concept_forget.mine.dataset_folders import check_dataset, is_dataset, is_saved
 from concept_forget.mine.folders import Found, files_in, files_like
-from concept_forget.mine.readers import READERS, Piece, Skip, SourceFile, find_reader, read_rows
+from concept_forget.mine.readers import COMPRESSING, READERS, Piece, Skip, SourceFile, find_reader, read_rows
 from concept_forget.mine.remote import RemoteFile, fetched, find_remote, is_remote
 from concept_forget.user_rows import LOOK
 from concept_forget.workspace import file_hash
@@ -112,7 +112,8 @@ def _find_files(pattern: str, choice: CorpusSource, key: str) -> Found:
                 f"no reader is for a file with this ending: {path.name}",
                 file=path,
                 key=key,
-                remedy=f"the endings are {', '.join(READERS)}, all but .parquet and .arrow also with .gz behind them",
+                remedy=f"the endings are {', '.join(READERS)}, "
+                f"all but {' and '.join(COMPRESSING)} also with .gz behind them",
             )
         return Found((path,))
     if path.is_dir():

@@ -73,6 +73,7 @@ def reader(*endings: str) -> Callable[[Reader], Reader]:
 
 
 COMPRESSING = (".parquet", ".arrow")
+"""Endings of formats that are pyarrow's own, and have no .gz behind them."""
 
 
 def find_reader(path: Path) -> Reader | None:

@@ -39,7 +39,7 @@ with atheris.instrument_imports(include=["concept_forget.config_file", "concept_
     from concept_forget.expand.replies import FORMS, parse_reply
     from concept_forget.measures.metrics import ByModel
     from concept_forget.mine.indexes import CorpusIndex
-    from concept_forget.mine.readers import READERS, SourceFile
+    from concept_forget.mine.readers import COMPRESSING, READERS, SourceFile
     from concept_forget.probe.recount import count_attempts
     from concept_forget.records import Attempt, Grade, content_hash, from_json
     from concept_forget.sentence_encoder import Encoder
@@ -48,7 +48,7 @@ with atheris.instrument_imports(include=["concept_forget.config_file", "concept_
 ROOM = Path(tempfile.mkdtemp(prefix="fuzz-"))
 MEMORY_MB = 500
 SECONDS = 2
-ENDINGS = sorted(ending for ending in READERS if ending not in (".parquet", ".arrow"))  # those are pyarrow's own
+ENDINGS = sorted(ending for ending in READERS if ending not in COMPRESSING)
 
 
 def fuzz_config(data: bytes) -> None:
